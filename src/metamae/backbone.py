@@ -1,0 +1,80 @@
+"""Tokenizer and encoder: the part that outlives pretraining."""
+
+import torch
+from torch import Tensor, nn
+
+from metamae.modalities.base import Tokenizer
+from metamae.networks.transformer import Transformer
+from metamae.types import Batch, Mask, Tokens
+
+
+class Backbone(nn.Module):
+    """Samples in, one vector per token or per sample out.
+
+    Args:
+        tokenizer: Turns samples into tokens of width D.
+        encoder: Mixes tokens of width D.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, encoder: Transformer):
+        super().__init__()
+        self.tokenizer, self.encoder = tokenizer, encoder
+        self.cls = nn.Parameter(0.02 * torch.randn(tokenizer.width))
+
+    def encode(
+        self, tokens: Tokens, mask: Mask | None = None, rng: torch.Generator | None = None
+    ) -> Tensor:
+        """Encode the visible tokens behind a summary token, (B, 1 + V, D).
+
+        Args:
+            tokens: Embedded samples.
+            mask: Which tokens are hidden; None for none, then V = N.
+            rng: Source of the dropout; None for none.
+        """
+        values, padding = tokens.values, tokens.padding
+        if mask is not None:
+            at = mask.kept.clamp(min=0)[..., None].expand(-1, -1, values.shape[-1])
+            values, padding = values.gather(1, at), mask.padding
+        values = torch.cat([self.cls.expand(len(values), 1, -1), values], dim=1)
+        if padding is not None:
+            padding = nn.functional.pad(padding, (1, 0), value=False)
+        encoded: Tensor = self.encoder(values, padding, rng=rng)
+        return encoded
+
+    def token_features(self, batch: Batch, multiple: int = 1) -> tuple[Tensor, Tensor | None]:
+        """Encode samples with nothing hidden.
+
+        Args:
+            batch: Samples.
+            multiple: Round N up to a multiple of this with padding, so that samples of nearly
+                equal length can share a batch without changing each other's last digits.
+
+        Returns:
+            Latents without the summary token, (B, N, D), and True where there is no token, (B, N).
+        """
+        tokens = _padded(self.tokenizer.embed(batch), multiple)
+        return self.encode(tokens)[:, 1:], tokens.padding
+
+    def features(self, batch: Batch, multiple: int = 1) -> Tensor:
+        """One vector per sample, (B, D): the mean over its encoded tokens."""
+        return pool(*self.token_features(batch, multiple))
+
+
+def pool(latent: Tensor, padding: Tensor | None) -> Tensor:
+    """Mean over the tokens that are there: (B, N, D) -> (B, D)."""
+    if padding is None:
+        return latent.mean(dim=1)
+    there = (~padding)[..., None].to(latent.dtype)
+    return (latent * there).sum(dim=1) / there.sum(dim=1).clamp(min=1)
+
+
+def _padded(tokens: Tokens, multiple: int) -> Tokens:
+    B, N, _ = tokens.values.shape
+    extra = -N % multiple
+    if extra == 0:
+        return tokens
+    padding = tokens.padding
+    if padding is None:
+        padding = torch.zeros(B, N, dtype=torch.bool, device=tokens.values.device)
+    values = nn.functional.pad(tokens.values, (0, 0, 0, extra))
+    return Tokens(values, None, nn.functional.pad(padding, (0, extra), value=True))

@@ -1,0 +1,135 @@
+"""The geometry of lattices: where channels stand, how samples are cut, which cells touch."""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metamae.errors import ConfigError
+
+LAYOUTS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "first": lambda x: x,
+    "last": lambda x: np.moveaxis(x, -1, 1),
+    "none": lambda x: x[:, None],
+}
+"""Layout -> view of samples (S, ...) with channels first, (S, C, *size)."""
+
+# Tokens that a sample is cut into where nothing else is asked for. 64 is what Jang et al.
+# (arXiv:2310.16318) use for series and small images.
+TOKENS = 64
+MOST_TOKENS = 256
+MOST_VALUES = 1024  # of a token, while there are fewer than MOST_TOKENS
+
+
+def guess_layout(
+    shape: tuple[int, ...], dtype: np.dtype[Any], axes: int = 0
+) -> tuple[int, str, str]:
+    """Guess where the channels stand in samples of shape (S, ...).
+
+    The shorter of the two ends is taken for the channels. Without a number of axes, two equal
+    sides, or bytes, are taken for a grey image and everything else with two axes for a series.
+
+    Args:
+        shape: Shape of the whole array, (S, ...).
+        dtype: Its type.
+        axes: Axes besides channels if known, else 0.
+
+    Returns:
+        Number of axes, layout, and a sentence that says what was assumed.
+
+    Raises:
+        ConfigError: If samples of that shape cannot have that many axes.
+    """
+    sides = shape[1:]
+    if axes == 0:
+        axes = _guess_axes(sides, dtype)
+    if len(sides) == axes:
+        layout = "none"
+    elif len(sides) == axes + 1 and 1 <= axes <= 3:
+        layout = "first" if sides[0] <= sides[-1] else "last"
+    else:
+        raise ConfigError(
+            f"Grid.axes must be the number of axes of a sample besides its channels; got {axes} "
+            f"for samples of shape {sides}. {max(1, min(3, len(sides) - 1))} would do."
+        )
+    where = "no channel axis" if layout == "none" else f"channels {layout}"
+    kind = {1: "series", 2: "images", 3: "volumes"}[axes]
+    return axes, layout, f"samples of shape {sides} taken as {kind}, {where} (override: layout)"
+
+
+def _guess_axes(sides: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    if len(sides) == 2:
+        picture = sides[0] == sides[1] or (dtype == np.uint8 and min(sides) >= 8)
+        return 2 if picture else 1
+    if len(sides) == 3:
+        return 2 if min(sides[0], sides[-1]) <= 32 else 3
+    return max(1, len(sides) - 1)
+
+
+def auto_cell(size: tuple[int, ...], channels: int) -> tuple[int, ...]:
+    """Choose a cell that cuts a sample into about 64 tokens, and divides it where one near does.
+
+    Tokens hold at least 2 values per axis, and more tokens are taken while one would hold
+    over a thousand values.
+    """
+    axes, target = len(size), TOKENS * (4 if len(size) == 3 else 1)
+    while True:
+        side = target ** (1 / axes)
+        cell = tuple(_near_divisor(n, max(1.0, n / side)) for n in size)
+        if channels * math.prod(cell) < 2**axes:
+            cell = tuple(min(n, max(c, 2)) for n, c in zip(size, cell, strict=True))
+        if channels * math.prod(cell) <= MOST_VALUES or target >= MOST_TOKENS:
+            return cell
+        target *= 2
+
+
+def _near_divisor(points: int, ideal: float) -> int:
+    divisors = [d for d in range(1, points + 1) if points % d == 0]
+    near = [d for d in divisors if ideal / 1.45 <= d <= ideal * 1.45]
+    return min(near, key=lambda d: abs(math.log(d / ideal))) if near else max(1, round(ideal))
+
+
+def to_cells(x: Tensor, counts: tuple[int, ...], cell: tuple[int, ...]) -> Tensor:
+    """Cut samples (B, C, *size) into cells (B, N, P), filling up with zeros at the far ends.
+
+    Within a cell the position runs slowest and the channel fastest.
+    """
+    B, C = x.shape[:2]
+    axes = len(counts)
+    full = [n * c for n, c in zip(counts, cell, strict=True)]
+    if list(x.shape[2:]) != full:
+        padded = x.new_zeros((B, C, *full))
+        padded[(slice(None), slice(None), *(slice(n) for n in x.shape[2:]))] = x
+        x = padded
+    split = [n for pair in zip(counts, cell, strict=True) for n in pair]
+    x = x.reshape(B, C, *split)  # (B, C, n1, c1, n2, c2, ...)
+    count_axes = range(2, 2 + 2 * axes, 2)
+    cell_axes = range(3, 3 + 2 * axes, 2)
+    return x.permute(0, *count_axes, *cell_axes, 1).reshape(B, math.prod(counts), -1)
+
+
+def from_cells(cells: Tensor, counts: tuple[int, ...], cell: tuple[int, ...]) -> Tensor:
+    """Undo `to_cells`: (B, N, P) -> (B, C, *(counts * cell))."""
+    B, axes = len(cells), len(counts)
+    x = cells.reshape(B, *counts, *cell, -1)
+    paired = [n for axis in range(axes) for n in (1 + axis, 1 + axes + axis)]
+    full = [n * c for n, c in zip(counts, cell, strict=True)]
+    return x.permute(0, 1 + 2 * axes, *paired).reshape(B, -1, *full)
+
+
+def neighbours(counts: tuple[int, ...]) -> Tensor:
+    """Positions of the cells that share a face with each cell, (N, 2 * axes), -1 at the rim."""
+    at = torch.arange(math.prod(counts)).reshape(counts)
+    found = []
+    for axis, step in itertools.product(range(len(counts)), (1, -1)):
+        moved = at.roll(-step, dims=axis)
+        rim = [slice(None)] * len(counts)
+        rim[axis] = slice(-1, None) if step == 1 else slice(0, 1)
+        moved[tuple(rim)] = -1
+        found.append(moved.flatten())
+    return torch.stack(found, dim=1)

@@ -1,0 +1,13 @@
+"""One file per masking strategy: which tokens are hidden."""
+
+from metamae.registry import Registry
+
+MASKINGS = Registry(
+    __name__,
+    "masking",
+    {
+        "random": "RandomMasking",
+        "block": "BlockMasking",
+        "span": "SpanMasking",
+    },
+)

@@ -1,0 +1,64 @@
+"""What every method has in common, and the pieces that several share."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metamae.backbone import Backbone
+from metamae.types import Batch, Mask, Step
+
+
+class Method(nn.Module, ABC):
+    """A rule that turns unlabelled samples into a loss.
+
+    A method is its own settings: every keyword-only argument of `__init__` is one, there are no
+    others; the positional ones are the parts that it is built from. It sees samples only
+    through its backbone. Everything a step does happens inside `forward`, an inner gradient
+    included, so that the whole method can be wrapped for distributed training.
+    """
+
+    description: ClassVar[str]
+    """One line for `metamae list`."""
+
+    backbone: Backbone
+
+    @abstractmethod
+    def forward(self, batch: Batch, rng: torch.Generator) -> Step:
+        """Compute the loss of a batch; every random draw comes from `rng`."""
+
+    def after_update(self, progress: float) -> None:
+        """Called after each optimiser step; `progress` runs from 0 to 1."""
+
+
+def mean_where(values: Tensor, chosen: Tensor, dim: int | None = None) -> Tensor:
+    """Mean of `values` where `chosen` is True; 0 where nothing is chosen."""
+    weight = chosen.to(values.dtype)
+    total = (values * weight).sum() if dim is None else (values * weight).sum(dim)
+    count = weight.sum() if dim is None else weight.sum(dim)
+    return total / count.clamp(min=1)
+
+
+def explained(errors: Tensor, baseline: Tensor, mask: Mask) -> Tensor:
+    """R²: the share of the constant guess's error on the hidden tokens that is gone.
+
+    1 is perfect, 0 as good as guessing the mean, less than 0 worse. It compares between
+    modalities, which a loss does not.
+    """
+    return 1 - mean_where(errors, mask.hidden) / mean_where(baseline, mask.hidden).clamp(min=1e-12)
+
+
+def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """Contrastive loss that pairs row i of `a` with row i of `b`, (B, D) each, in float32.
+
+    Source: Chen et al., ICML 2020, arXiv:2002.05709, section 2.1.
+    """
+    precise = torch.promote_types(a.dtype, torch.float32)
+    with torch.autocast(a.device.type, enabled=False):
+        rows = F.normalize(torch.cat([a, b]).to(precise), dim=1)  # (2B, D)
+        itself = torch.eye(len(rows), dtype=torch.bool, device=rows.device)
+        logits = (rows @ rows.T / temperature).masked_fill(itself, float("-inf"))
+        partner = torch.arange(len(rows), device=rows.device).roll(len(a))
+        return F.cross_entropy(logits, partner)

@@ -1,0 +1,41 @@
+"""Masked auto-encoding.
+
+Source: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022,
+arXiv:2111.06377, section 3.
+Differs: any modality; targets are on the scale of the whole training set, not of each cell.
+"""
+
+import torch
+
+from metamae.backbone import Backbone
+from metamae.decoder import Decoder
+from metamae.masking.base import Masking
+from metamae.methods.base import Method, explained, mean_where
+from metamae.types import Batch, Step
+
+
+class MAE(Method):
+    """Hide most tokens and reconstruct them from the rest.
+
+    Args:
+        backbone: Tokenizer and encoder to train.
+        decoder: Predicts all tokens from the latents of the visible ones.
+        masking: Chooses the hidden tokens.
+    """
+
+    description = "masked auto-encoding: reconstruct hidden tokens from the visible ones"
+
+    def __init__(self, backbone: Backbone, decoder: Decoder, masking: Masking):
+        super().__init__()
+        self.backbone, self.decoder, self.masking = backbone, decoder, masking
+
+    def forward(self, batch: Batch, rng: torch.Generator) -> Step:
+        tokens = self.backbone.tokenizer.embed(batch)
+        mask = self.masking(tokens, rng)
+        latent = self.backbone.encode(tokens, mask, rng if self.training else None)
+        errors = self.decoder.errors(latent, mask, tokens.padding, batch)
+        loss = mean_where(errors, mask.hidden)
+        with torch.no_grad():
+            baseline = self.backbone.tokenizer.baseline(batch)
+        r2 = explained(errors.detach(), baseline, mask)
+        return Step(loss, {"reconstruction": loss.detach(), "r2": r2})

@@ -1,0 +1,178 @@
+"""Masked auto-encoding in which the visible latents are adapted to each sample.
+
+Read as meta-learning: the visible tokens are the support set, the hidden ones the query. One
+gradient step on the latents makes the support fit better; the query is then answered from the
+adapted latents, and a contrast ties the latents before and after the step to each other.
+
+Source: Jang et al., Modality-Agnostic Self-Supervised Learning with Meta-Learned Masked
+Auto-Encoder, NeurIPS 2023, arXiv:2310.16318, section 3.
+Differs from the published code: the inner loss is averaged within each sample (there: over the
+support of the batch, then multiplied by the batch size; `normaliser="batch"` is that form),
+which tokens touch comes from the modality, and the number of visible tokens is rounded.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from metamae.backbone import Backbone, pool
+from metamae.checks import check_at_least, check_between, check_flag, check_one_of
+from metamae.decoder import Decoder
+from metamae.masking.base import Masking
+from metamae.methods.base import Method, explained, mean_where, nt_xent
+from metamae.types import Batch, Mask, Step, Tokens
+
+PROJECTED = 128  # width at which latents are compared, arXiv:2310.16318
+
+
+class MetaMAE(Method):
+    """Reconstruct hidden tokens after a gradient step on the latents of the visible ones.
+
+    Args:
+        backbone: Tokenizer and encoder to train.
+        decoder: Predicts all tokens from the latents of the visible ones.
+        masking: Chooses the hidden tokens.
+        inner_lr: Length of the inner gradient step.
+        inner_steps: Number of inner gradient steps.
+        second_order: Differentiate through the inner step. False is cheaper and less exact.
+        support_share: Chance that a hidden token next to a visible one joins the support set.
+        contrast_weight: Weight of the term that pairs latents before and after the inner step.
+        temperature: Temperature of that term.
+        normaliser: Inner loss averaged within each "sample", or over the "batch".
+    """
+
+    description = "masked auto-encoding with one inner gradient step on the visible latents"
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        decoder: Decoder,
+        masking: Masking,
+        *,
+        inner_lr: float = 0.5,
+        inner_steps: int = 1,
+        second_order: bool = True,
+        support_share: float = 0.1,
+        contrast_weight: float = 0.1,
+        temperature: float = 0.5,
+        normaliser: str = "sample",
+    ):
+        super().__init__()
+        self.backbone, self.decoder, self.masking = backbone, decoder, masking
+        self.inner_lr = check_between("MetaMAE.inner_lr", inner_lr, 0, float("inf"))
+        self.inner_steps = check_at_least("MetaMAE.inner_steps", inner_steps, 1)
+        self.second_order = check_flag("MetaMAE.second_order", second_order)
+        self.support_share = check_between(
+            "MetaMAE.support_share", support_share, 0, 1, closed=True
+        )
+        self.contrast_weight = check_between(
+            "MetaMAE.contrast_weight", contrast_weight, 0, float("inf"), closed=True
+        )
+        self.temperature = check_between("MetaMAE.temperature", temperature, 0, float("inf"))
+        self.normaliser = check_one_of("MetaMAE.normaliser", normaliser, ["sample", "batch"])
+        width = backbone.tokenizer.width
+        self.projector = nn.Sequential(
+            nn.Linear(width, 4 * width, bias=False),
+            nn.BatchNorm1d(4 * width),
+            nn.ReLU(),
+            nn.Linear(4 * width, PROJECTED, bias=False),
+        )
+
+    def forward(self, batch: Batch, rng: torch.Generator) -> Step:
+        tokens = self.backbone.tokenizer.embed(batch)
+        mask = self.masking(tokens, rng)
+        return self.losses(batch, tokens, mask, self.support(tokens, mask, rng), rng)
+
+    def support(self, tokens: Tokens, mask: Mask, rng: torch.Generator) -> Tensor:
+        """Tokens that the inner step may look at, (B, N): the visible, and a few next to them."""
+        visible = mask.visible(tokens.padding)
+        drawn = torch.rand(visible.shape, generator=rng, device=visible.device)
+        beside = touching(visible, tokens.neighbours)
+        return visible | (mask.hidden & beside & (drawn < self.support_share))
+
+    def losses(
+        self, batch: Batch, tokens: Tokens, mask: Mask, support: Tensor, rng: torch.Generator
+    ) -> Step:
+        """Compute the loss for a given choice of hidden tokens and support set, (B, N)."""
+        before = self.backbone.encode(tokens, mask, rng if self.training else None)
+        adapted = self.adapt(before, batch, tokens, mask, support)
+        errors = self.decoder.errors(adapted.latent, mask, tokens.padding, batch)  # (B, N)
+        reconstruction = mean_where(errors, mask.hidden)
+        contrast = self.contrast(before, adapted.latent, mask)
+        with torch.no_grad():
+            baseline = self.backbone.tokenizer.baseline(batch)
+        logs = {
+            "reconstruction": reconstruction.detach(),
+            "contrast": contrast.detach(),
+            "r2": explained(errors.detach(), baseline, mask),
+            "r2_before": explained(adapted.errors_before, baseline, mask),
+            "support_before": mean_where(adapted.errors_before, support),
+            "support_after": mean_where(errors.detach(), support),
+            "query_before": mean_where(adapted.errors_before, mask.hidden),
+        }
+        return Step(reconstruction + self.contrast_weight * contrast, logs)
+
+    def adapt(
+        self, latent: Tensor, batch: Batch, tokens: Tokens, mask: Mask, support: Tensor
+    ) -> "Adapted":
+        """Move the latents (B, 1 + V, D) down the gradient of the support set's error."""
+        start = latent
+        errors_before = latent.new_zeros(())
+        for number in range(self.inner_steps):
+            # The gradient is needed at evaluation too, where nothing else asks for one.
+            with torch.enable_grad():
+                if not latent.requires_grad:
+                    latent = latent.detach().requires_grad_()
+                errors = self.decoder.errors(
+                    latent, mask, tokens.padding, batch, twice=self.second_order
+                )
+                (gradient,) = torch.autograd.grad(
+                    self.inner_loss(errors, support), latent, create_graph=self.second_order
+                )
+            if number == 0:
+                errors_before = errors.detach()
+            latent = latent - self.inner_lr * gradient
+        if not start.requires_grad:
+            latent = latent.detach()
+        return Adapted(latent, errors_before)
+
+    def inner_loss(self, errors: Tensor, support: Tensor) -> Tensor:
+        """Sum over the batch of the support set's mean error, from errors (B, N)."""
+        if self.normaliser == "batch":
+            return len(errors) * mean_where(errors, support)
+        return mean_where(errors, support, dim=1).sum()
+
+    def contrast(self, before: Tensor, after: Tensor, mask: Mask) -> Tensor:
+        """NT-Xent between the pooled latents before and after, the summary token left out."""
+        if self.contrast_weight == 0:
+            return before.new_zeros(())
+        views = (self.projector(pool(z[:, 1:], mask.padding)) for z in (before, after))
+        return nt_xent(*views, self.temperature)
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What the inner step gives.
+
+    Attributes:
+        latent: Latents after it, (B, 1 + V, D).
+        errors_before: Error of every token before it, detached, (B, N).
+    """
+
+    latent: Tensor
+    errors_before: Tensor
+
+
+def touching(visible: Tensor, neighbours: Tensor | None) -> Tensor:
+    """True where a token has a visible neighbour, (B, N).
+
+    Args:
+        visible: True where a token is visible, (B, N).
+        neighbours: `Tokens.neighbours`; None if every token touches every other.
+    """
+    if neighbours is None:
+        return visible.any(dim=1, keepdim=True).expand_as(visible)
+    near = neighbours.expand(len(visible), *neighbours.shape[-2:])  # (B, N, K)
+    found = visible.gather(1, near.clamp(min=0).flatten(1)).view_as(near)
+    return (found & (near >= 0)).any(dim=2)

@@ -1,0 +1,13 @@
+"""One file per modality: what a sample is, how it becomes tokens, how a token is scored."""
+
+from metamae.registry import Registry
+
+MODALITIES = Registry(
+    __name__,
+    "modality",
+    {
+        "grid": "Grid",
+        "symbols": "Symbols",
+        "table": "Table",
+    },
+)

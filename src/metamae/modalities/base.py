@@ -1,0 +1,135 @@
+"""What a modality is: a spec, which is data, and a tokenizer, which is trained."""
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, fields
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from metamae.records import Index, Records
+from metamae.types import Batch, Tokens
+
+Features = NDArray[np.float32]
+
+
+class Modality(ABC):
+    """What one sample looks like, and how its values are brought to one scale.
+
+    A subclass is a frozen dataclass of plain values: safe to save as JSON, without weights. Its
+    statistics come from the training data and are applied to all data ever after.
+    """
+
+    kind: ClassVar[str]
+    """Registered name."""
+    description: ClassVar[str]
+    """One line for `metamae list`."""
+
+    @classmethod
+    @abstractmethod
+    def infer(
+        cls, records: Records, rng: np.random.Generator, **settings: Any
+    ) -> tuple["Modality", list[str]]:
+        """Measure the training data.
+
+        Args:
+            records: Training data, only with the columns that are input.
+            rng: Source of the subsample that statistics are taken from.
+            **settings: The user's choices; a modality documents its own as keyword-only
+                arguments.
+
+        Returns:
+            The spec, and one sentence for every assumption or warning that a user should see.
+
+        Raises:
+            DataError: If the records are not of this modality.
+            ConfigError: If a setting does not fit them.
+        """
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """Names of the input columns."""
+
+    @property
+    @abstractmethod
+    def num_tokens(self) -> int:
+        """N of the largest training sample."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Say in a few words what a sample is, e.g. "series, 6 channels x 100, cell 4"."""
+
+    @abstractmethod
+    def lengths(self, records: Records) -> Index | None:
+        """Tokens of each sample, (S,), where they differ; None where all have N."""
+
+    @abstractmethod
+    def batch(self, records: Records, index: Index) -> Batch:
+        """Read samples and bring them to the training data's scale.
+
+        Raises:
+            DataError: If a value does not fit the spec; the message names the sample.
+        """
+
+    @abstractmethod
+    def raw(self, records: Records, index: Index) -> Features:
+        """Return the same samples as plain features without any learning, (B, F)."""
+
+    @abstractmethod
+    def tokenizer(self, width: int) -> "Tokenizer":
+        """Return the trainable half for an encoder of that width."""
+
+    @classmethod
+    @abstractmethod
+    def example(cls, num: int, rng: np.random.Generator) -> Records:
+        """Make `num` small samples of this modality, for the contract tests."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Modality":
+        """Undo `to_dict`; lists become the tuples they were."""
+        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        return cls(**{k: _frozen(v) for k, v in values.items() if k in known})
+
+
+class Tokenizer(nn.Module, ABC):
+    """Samples in, tokens out; and back again as an error per token.
+
+    Attributes:
+        width: D.
+    """
+
+    width: int
+
+    @abstractmethod
+    def embed(self, batch: Batch) -> Tokens:
+        """Turn samples into tokens with positions."""
+
+    @abstractmethod
+    def positions(self, width: int) -> nn.Module:
+        """Return positions for a decoder: a map from N to a table (N, width)."""
+
+    @abstractmethod
+    def head(self, width: int) -> nn.Module:
+        """Return the map from decoder states (B, N, width) to predictions (B, N, P)."""
+
+    @abstractmethod
+    def error(self, predicted: Tensor, batch: Batch) -> Tensor:
+        """Score predictions against the samples, (B, N); any finite number where padded."""
+
+    @abstractmethod
+    def baseline(self, batch: Batch) -> Tensor:
+        """Error of the best constant guess, (B, N): the mean, or the symbols' frequencies."""
+
+    @abstractmethod
+    def decode(self, predicted: Tensor, batch: Batch) -> NDArray[Any]:
+        """Turn predictions into values in the user's units, one row per sample."""
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value

@@ -1,0 +1,1 @@
+"""Networks on plain tensors; they know neither modality nor method."""

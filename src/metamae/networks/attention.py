@@ -1,0 +1,43 @@
+"""Attention in two forms: fused, and one that can be differentiated twice.
+
+PyTorch's fused kernels have no second derivative (pytorch/pytorch#116350), and the failure
+shows only in the outer backward pass. The explicit form has one; it is also the faster of the
+two on a CPU for the short sequences that this package trains on.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Below this many tokens the explicit form won every CPU timing, first derivative included;
+# above it the (N, N) scores cost more than they save.
+LONG = 384
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None, *, twice: bool) -> Tensor:
+    """Softmax attention.
+
+    Args:
+        q: Queries, (B, heads, N, D / heads).
+        k: Keys, (B, heads, M, D / heads).
+        v: Values, the shape of `k`.
+        padding: True where a key is no token, (B, M); None if all are.
+        twice: Whether the result will be differentiated twice.
+
+    Returns:
+        (B, heads, N, D / heads).
+    """
+    if twice or (q.device.type == "cpu" and k.shape[2] < LONG):
+        return _explicit(q, k, v, padding)
+    there = None if padding is None else ~padding[:, None, None, :]  # (B, 1, 1, M)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=there)
+
+
+def _explicit(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None) -> Tensor:
+    scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)  # (B, heads, N, M)
+    if padding is not None:
+        # The most negative finite number: a row in which nothing is there must not become NaN.
+        scores = scores.masked_fill(padding[:, None, None, :], torch.finfo(scores.dtype).min)
+    return scores.softmax(dim=-1) @ v

@@ -1,0 +1,102 @@
+"""Pre-norm Transformer blocks, (B, N, D) -> (B, N, D).
+
+Source: Jang et al., NeurIPS 2023, arXiv:2310.16318: no bias in query, key and value, MLP ratio 2,
+exact GELU, dropout after the attention's and the MLP's projections and none on the attention.
+Weights start Xavier-uniform with zero biases.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from metamae.networks.attention import attend
+
+
+def drop(x: Tensor, share: float, rng: torch.Generator | None) -> Tensor:
+    """Dropout whose draws come from `rng`; no generator, no dropout."""
+    if rng is None or share == 0:
+        return x
+    kept = torch.empty_like(x).bernoulli_(1 - share, generator=rng)
+    return x * kept.div_(1 - share)
+
+
+def xavier_linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
+    """Linear map with Xavier-uniform weights and zero bias."""
+    linear = nn.Linear(inputs, outputs, bias=bias)
+    nn.init.xavier_uniform_(linear.weight)
+    if bias:
+        nn.init.zeros_(linear.bias)
+    return linear
+
+
+class Block(nn.Module):
+    """Attention, then a two-layer network, each around a residual.
+
+    Args:
+        width: D.
+        heads: Attention heads; they divide the width.
+        mlp_ratio: Hidden units of the two-layer network as a multiple of the width.
+        dropout: Share of values dropped after each of the two, when a generator is given.
+    """
+
+    def __init__(self, width: int, heads: int, *, mlp_ratio: float, dropout: float):
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        hidden = round(width * mlp_ratio)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv = xavier_linear(width, 3 * width, bias=False)
+        self.out = xavier_linear(width, width)
+        self.expand, self.contract = xavier_linear(width, hidden), xavier_linear(hidden, width)
+
+    def forward(
+        self, x: Tensor, padding: Tensor | None, rng: torch.Generator | None, twice: bool
+    ) -> Tensor:
+        B, N, D = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(B, N, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = attend(q, k, v, padding, twice=twice).transpose(1, 2).reshape(B, N, D)
+        x = x + drop(self.out(mixed), self.dropout, rng)
+        inner = drop(nn.functional.gelu(self.expand(self.norm2(x))), self.dropout, rng)
+        return x + drop(self.contract(inner), self.dropout, rng)
+
+
+class Transformer(nn.Module):
+    """A stack of blocks and a final norm.
+
+    Args:
+        width: D.
+        depth: Number of blocks.
+        heads: Attention heads of each.
+        mlp_ratio: Hidden units of a block's MLP as a multiple of the width.
+        dropout: Share of values dropped, inside the blocks and on the input.
+    """
+
+    def __init__(
+        self, width: int, depth: int, heads: int, *, mlp_ratio: float = 2.0, dropout: float = 0.0
+    ):
+        super().__init__()
+        self.dropout = dropout
+        self.blocks = nn.ModuleList(
+            Block(width, heads, mlp_ratio=mlp_ratio, dropout=dropout) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self,
+        x: Tensor,
+        padding: Tensor | None = None,
+        *,
+        rng: torch.Generator | None = None,
+        twice: bool = False,
+    ) -> Tensor:
+        """Mix the tokens of each sample.
+
+        Args:
+            x: Tokens, (B, N, D).
+            padding: True where there is no token, (B, N); such tokens are never attended to.
+            rng: Source of the dropout; None for none.
+            twice: Whether the result will be differentiated twice.
+        """
+        x = drop(x, self.dropout, rng)
+        for block in self.blocks:
+            x = block(x, padding, rng, twice)
+        normed: Tensor = self.norm(x)
+        return normed
