@@ -1,0 +1,60 @@
+"""Self-supervised learning for data that nobody has a foundation model for.
+
+    import metamae
+
+    encoder, _ = metamae.pretrain(X, settings={"steps": 1000})
+    vectors = encoder.embed(X)
+
+Names are imported when they are first used, so that importing the package costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metamae.errors import ArtifactError as ArtifactError
+    from metamae.errors import ConfigError as ConfigError
+    from metamae.errors import DataError as DataError
+    from metamae.errors import MetaMAEError as MetaMAEError
+    from metamae.errors import TrainingError as TrainingError
+    from metamae.estimator import Embedder as Embedder
+    from metamae.pretrained import Pretrained as Pretrained
+    from metamae.pretrained import load as load
+    from metamae.records import Records as Records
+    from metamae.verbs.demo import demo as demo
+    from metamae.verbs.embed import embed as embed
+    from metamae.verbs.evaluate import evaluate as evaluate
+    from metamae.verbs.inspect import inspect as inspect
+    from metamae.verbs.pretrain import pretrain as pretrain
+
+_HOME = {
+    "ArtifactError": "errors",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "MetaMAEError": "errors",
+    "TrainingError": "errors",
+    "Embedder": "estimator",
+    "Pretrained": "pretrained",
+    "load": "pretrained",
+    "Records": "records",
+    "demo": "verbs.demo",
+    "embed": "verbs.embed",
+    "evaluate": "verbs.evaluate",
+    "inspect": "verbs.inspect",
+    "pretrain": "verbs.pretrain",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the module that it lives in."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'metamae' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"metamae.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -10,7 +10,9 @@ from metamae.errors import ConfigError
 from metamae.registry import did_you_mean
 
 
-def check_between(name: str, value: float, low: float, high: float, *, closed: bool = False) -> float:
+def check_between(
+    name: str, value: float, low: float, high: float, *, closed: bool = False
+) -> float:
     """Return `value` if it is a number between `low` and `high`.
 
     Args:
@@ -37,7 +39,8 @@ def check_at_least(name: str, value: int, low: int) -> int:
     """Return `value` if it is a whole number of at least `low`, else raise ConfigError."""
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
         raise ConfigError(
-            f"{name} must be a whole number of at least {low}; got {value!r}. {max(low, 1)} would do."
+            f"{name} must be a whole number of at least {low}; got {value!r}. "
+            f"{max(low, 1)} would do."
         )
     return value
 
@@ -47,7 +50,8 @@ def check_one_of(name: str, value: Any, known: Iterable[str]) -> str:
     known = list(known)
     if not isinstance(value, str) or value not in known:
         raise ConfigError(
-            f"{name} must be one of its known values; got {value!r}.{did_you_mean(str(value), known)}"
+            f"{name} must be one of its known values; got {value!r}."
+            f"{did_you_mean(str(value), known)}"
         )
     return value
 

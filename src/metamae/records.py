@@ -41,11 +41,14 @@ class Column(Protocol):
 class Subset:
     """Some samples of a column, in a given order, without copying them."""
 
-    def __init__(self, column: Column, index: Index):
+    def __init__(self, column: "Column | Subset", index: Index):
         # A subset of a subset points at the column itself, so that depth never grows.
+        self.column: Column
+        self.index: Index
         if isinstance(column, Subset):
-            column, index = column.column, column.index[index]
-        self.column, self.index = column, index
+            self.column, self.index = column.column, column.index[index]
+        else:
+            self.column, self.index = column, index
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -49,6 +49,11 @@ class Registry:
         parameters = inspect.signature(self.get(name)).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
+    def parts(self, name: str) -> list[str]:
+        """Return what `name` is built from: its positional arguments."""
+        parameters = inspect.signature(self.get(name)).parameters.values()
+        return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+
     def build(self, name: str, /, *parts: Any, **settings: Any) -> Any:
         """Construct `name` from its parts and its settings.
 

@@ -1,6 +1,7 @@
 """What a masking strategy is: a score per token; the tokens of highest score stay visible."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ class Masking(ABC):
         ratio: Share of a sample's tokens to hide, strictly between 0 and 1. At least one token
             stays visible, and at least one is hidden in a sample of two or more.
     """
+
+    description: ClassVar[str]
+    """One line for `metamae list`."""
 
     def __init__(self, *, ratio: float):
         self.ratio = check_between(f"{type(self).__name__}.ratio", ratio, 0, 1)

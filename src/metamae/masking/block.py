@@ -23,6 +23,8 @@ class BlockMasking(Masking):
         blocks: Regions of each sample; they may meet.
     """
 
+    description = "hide regions of tokens that touch each other"
+
     def __init__(self, *, ratio: float = 0.75, blocks: int = 1):
         super().__init__(ratio=ratio)
         self.blocks = check_at_least("BlockMasking.blocks", blocks, 1)

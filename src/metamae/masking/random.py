@@ -19,6 +19,8 @@ class RandomMasking(Masking):
         ratio: Share to hide, strictly between 0 and 1.
     """
 
+    description = "hide tokens uniformly at random"
+
     def __init__(self, *, ratio: float = 0.75):
         super().__init__(ratio=ratio)
 

@@ -20,6 +20,8 @@ class SpanMasking(Masking):
         length: Tokens of a run; where the cuts lie is drawn anew for each sample.
     """
 
+    description = "hide runs of consecutive tokens"
+
     def __init__(self, *, ratio: float = 0.75, length: int = 4):
         super().__init__(ratio=ratio)
         self.length = check_at_least("SpanMasking.length", length, 1)

@@ -1,6 +1,7 @@
 """What every method has in common, and the pieces that several share."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metamae.backbone import Backbone
+from metamae.errors import ConfigError
 from metamae.types import Batch, Mask, Step
 
 
@@ -29,8 +31,34 @@ class Method(nn.Module, ABC):
     def forward(self, batch: Batch, rng: torch.Generator) -> Step:
         """Compute the loss of a batch; every random draw comes from `rng`."""
 
+    def reconstruct(self, batch: Batch, rng: torch.Generator) -> "Reconstruction":
+        """Hide some tokens and predict them all.
+
+        Raises:
+            ConfigError: If this method has no decoder.
+        """
+        raise ConfigError(
+            f"Method {type(self).__name__} must have a decoder to reconstruct; it has none. "
+            f"mae or metamae would do."
+        )
+
     def after_update(self, progress: float) -> None:
         """Called after each optimiser step; `progress` runs from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What a method makes of samples of which it saw a part.
+
+    Attributes:
+        hidden: True where a token was hidden, (B, N).
+        before: Predictions of all tokens, (B, N, P).
+        after: The same after the inner step; None for a method that has none.
+    """
+
+    hidden: Tensor
+    before: Tensor
+    after: Tensor | None = None
 
 
 def mean_where(values: Tensor, chosen: Tensor, dim: int | None = None) -> Tensor:

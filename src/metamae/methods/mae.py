@@ -10,7 +10,7 @@ import torch
 from metamae.backbone import Backbone
 from metamae.decoder import Decoder
 from metamae.masking.base import Masking
-from metamae.methods.base import Method, explained, mean_where
+from metamae.methods.base import Method, Reconstruction, explained, mean_where
 from metamae.types import Batch, Step
 
 
@@ -39,3 +39,10 @@ class MAE(Method):
             baseline = self.backbone.tokenizer.baseline(batch)
         r2 = explained(errors.detach(), baseline, mask)
         return Step(loss, {"reconstruction": loss.detach(), "r2": r2})
+
+    @torch.no_grad()
+    def reconstruct(self, batch: Batch, rng: torch.Generator) -> Reconstruction:
+        tokens = self.backbone.tokenizer.embed(batch)
+        mask = self.masking(tokens, rng)
+        latent = self.backbone.encode(tokens, mask)
+        return Reconstruction(mask.hidden, self.decoder(latent, mask, tokens.padding))

@@ -20,7 +20,7 @@ from metamae.backbone import Backbone, pool
 from metamae.checks import check_at_least, check_between, check_flag, check_one_of
 from metamae.decoder import Decoder
 from metamae.masking.base import Masking
-from metamae.methods.base import Method, explained, mean_where, nt_xent
+from metamae.methods.base import Method, Reconstruction, explained, mean_where, nt_xent
 from metamae.types import Batch, Mask, Step, Tokens
 
 PROJECTED = 128  # width at which latents are compared, arXiv:2310.16318
@@ -147,8 +147,18 @@ class MetaMAE(Method):
         """NT-Xent between the pooled latents before and after, the summary token left out."""
         if self.contrast_weight == 0:
             return before.new_zeros(())
-        views = (self.projector(pool(z[:, 1:], mask.padding)) for z in (before, after))
-        return nt_xent(*views, self.temperature)
+        a, b = (self.projector(pool(z[:, 1:], mask.padding)) for z in (before, after))
+        return nt_xent(a, b, self.temperature)
+
+    @torch.no_grad()
+    def reconstruct(self, batch: Batch, rng: torch.Generator) -> Reconstruction:
+        tokens = self.backbone.tokenizer.embed(batch)
+        mask = self.masking(tokens, rng)
+        support = self.support(tokens, mask, rng)
+        latent = self.backbone.encode(tokens, mask)
+        adapted = self.adapt(latent, batch, tokens, mask, support).latent
+        before, after = (self.decoder(z, mask, tokens.padding) for z in (latent, adapted))
+        return Reconstruction(mask.hidden, before, after)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ class Modality(ABC):
     """Registered name."""
     description: ClassVar[str]
     """One line for `metamae list`."""
+    mask_ratio: ClassVar[float]
+    """Share of tokens to hide where nothing else is asked for."""
 
     @classmethod
     @abstractmethod
@@ -129,6 +131,14 @@ class Tokenizer(nn.Module, ABC):
     @abstractmethod
     def decode(self, predicted: Tensor, batch: Batch) -> NDArray[Any]:
         """Turn predictions into values in the user's units, one row per sample."""
+
+    @abstractmethod
+    def original(self, batch: Batch) -> NDArray[Any]:
+        """Turn samples back into values in the user's units, in the form of `decode`."""
+
+    @abstractmethod
+    def spread(self, hidden: Tensor, batch: Batch) -> NDArray[np.bool_]:
+        """Lay a mark per token (B, N) out over the values that `decode` gives."""
 
 
 def _frozen(value: Any) -> Any:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metamae.errors import ConfigError, DataError
-from metamae.modalities.base import Features, Modality, Tokenizer
 from metamae.lattice import (
     LAYOUTS,
     auto_cell,
@@ -25,6 +24,7 @@ from metamae.lattice import (
     neighbours,
     to_cells,
 )
+from metamae.modalities.base import Features, Modality, Tokenizer
 from metamae.networks.positions import Lattice
 from metamae.networks.transformer import xavier_linear
 from metamae.records import Index, Records
@@ -54,6 +54,7 @@ class Grid(Modality):
 
     kind: ClassVar[str] = "grid"
     description: ClassVar[str] = "series, images and volumes: numbers on a regular lattice"
+    mask_ratio: ClassVar[float] = 0.75
 
     column: str
     layout: str
@@ -82,7 +83,7 @@ class Grid(Modality):
             )
 
     @classmethod
-    def infer(
+    def infer(  # type: ignore[override]  # settings are each modality's own
         cls,
         records: Records,
         rng: np.random.Generator,
@@ -244,13 +245,27 @@ class GridTokenizer(Tokenizer):
     def decode(self, predicted: Tensor, batch: Batch) -> NDArray[Any]:
         """Lay cells (B, N, P) back into samples (B, C, *size)."""
         spec = self.spec
-        axes = len(spec.size)
-        full = from_cells(predicted, spec.counts, spec.cell)
-        cut = full[(slice(None), slice(None), *(slice(n) for n in spec.size))]
-        shape = (1, spec.channels, *[1] * axes)
+        whole = self._lay(predicted.detach().float()).cpu()
+        shape = (1, spec.channels, *[1] * len(spec.size))
         mean, std = (torch.tensor(v).view(shape) for v in (spec.mean, spec.std))
-        whole: NDArray[Any] = (cut.detach().float().cpu() * std + mean).numpy()
-        return whole
+        values: NDArray[Any] = (whole * std + mean).numpy()
+        return values
+
+    def original(self, batch: Batch) -> NDArray[Any]:
+        values = self.decode(batch["cells"], batch)
+        if "valid" in batch:
+            values[~self._lay(batch["valid"]).cpu().numpy()] = np.nan
+        return values
+
+    def spread(self, hidden: Tensor, batch: Batch) -> NDArray[np.bool_]:
+        marks = hidden[..., None].expand(-1, -1, self.spec.num_values)
+        spread: NDArray[np.bool_] = self._lay(marks).cpu().numpy()
+        return spread
+
+    def _lay(self, cells: Tensor) -> Tensor:
+        """Put cells (B, N, P) together again, without what reaches beyond: (B, C, *size)."""
+        full = from_cells(cells, self.spec.counts, self.spec.cell)
+        return full[(slice(None), slice(None), *(slice(n) for n in self.spec.size))]
 
 
 def _only_column(records: Records) -> tuple[str, Any]:

@@ -43,6 +43,7 @@ class Symbols(Modality):
 
     kind: ClassVar[str] = "symbols"
     description: ClassVar[str] = "strings or integer codes: text, DNA, proteins, SMILES"
+    mask_ratio: ClassVar[float] = 0.5
 
     column: str
     alphabet: tuple[str | int, ...]
@@ -53,7 +54,7 @@ class Symbols(Modality):
     padding_code: int | None = None
 
     @classmethod
-    def infer(
+    def infer(  # type: ignore[override]  # settings are each modality's own
         cls,
         records: Records,
         rng: np.random.Generator,
@@ -183,9 +184,9 @@ class Symbols(Modality):
             # Multiplicative hashing: neighbouring keys must not share a bucket systematically.
             if size**n > NGRAM_BUCKETS:
                 key = (key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
-            key = (key % np.uint64(NGRAM_BUCKETS)).astype(np.int64) + (n - 1) * NGRAM_BUCKETS
-            row = np.broadcast_to(np.arange(len(ids))[:, None], key.shape)
-            np.add.at(grams, (row[whole], key[whole]), 1.0)
+            bucket = (key % np.uint64(NGRAM_BUCKETS)).astype(np.int64) + (n - 1) * NGRAM_BUCKETS
+            row = np.broadcast_to(np.arange(len(ids))[:, None], bucket.shape)
+            np.add.at(grams, (row[whole], bucket[whole]), 1.0)
         return np.log1p(grams)
 
     def tokenizer(self, width: int) -> "SymbolsTokenizer":
@@ -241,13 +242,22 @@ class SymbolsTokenizer(Tokenizer):
 
     def decode(self, predicted: Tensor, batch: Batch) -> NDArray[Any]:
         """Name the likeliest symbol of each token: strings (B,), or codes (B, N)."""
-        best = self.logits(predicted).argmax(dim=-1).cpu().numpy()
-        symbols = np.array(self.spec.alphabet)[best]
+        return self._name(self.logits(predicted).argmax(dim=-1), batch)
+
+    def original(self, batch: Batch) -> NDArray[Any]:
+        return self._name(batch["codes"], batch)
+
+    def _name(self, ids: Tensor, batch: Batch) -> NDArray[Any]:
+        symbols: NDArray[Any] = np.array(self.spec.alphabet)[ids.cpu().numpy()]
         if symbols.dtype.kind != "U":
             return symbols
-        valid = batch["valid"].cpu().numpy() if "valid" in batch else np.ones(best.shape, bool)
+        valid = batch["valid"].cpu().numpy() if "valid" in batch else np.ones(symbols.shape, bool)
         rows = ["".join(row[there]) for row, there in zip(symbols, valid, strict=True)]
         return np.array(rows, dtype=object)
+
+    def spread(self, hidden: Tensor, batch: Batch) -> NDArray[np.bool_]:
+        spread: NDArray[np.bool_] = hidden.cpu().numpy()
+        return spread
 
 
 def _rows(records: Records, name: str, index: Index, text: bool | None = None) -> list[Any]:

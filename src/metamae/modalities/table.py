@@ -62,13 +62,14 @@ class Table(Modality):
 
     kind: ClassVar[str] = "table"
     description: ClassVar[str] = "rows of numbers and categories, missing values allowed"
+    mask_ratio: ClassVar[float] = 0.5
 
     measured: tuple[Measured, ...]
     array: str | None = None
     width: int = 0
 
     @classmethod
-    def infer(
+    def infer(  # type: ignore[override]  # settings are each modality's own
         cls, records: Records, rng: np.random.Generator, *, max_categories: int = 256
     ) -> tuple["Table", list[str]]:
         """Measure the training data.
@@ -180,10 +181,12 @@ class Table(Modality):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Table":
-        measured = [
-            Measured(**{k: tuple(v) if isinstance(v, list) else v for k, v in column.items()})
-            for column in values["measured"]
-        ]
+        measured = []
+        for column in values["measured"]:
+            plain: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in column.items()
+            }
+            measured.append(Measured(**plain))
         return cls(measured=tuple(measured), array=values["array"], width=values["width"])
 
     @classmethod
@@ -261,15 +264,30 @@ class TableTokenizer(Tokenizer):
 
     def decode(self, predicted: Tensor, batch: Batch) -> NDArray[Any]:
         """Numbers in the user's units and categories by name, an object array (B, N)."""
-        numbers = predicted[..., 0].detach().double().cpu().numpy()
-        best = predicted.masked_fill(~self.legal, float("-inf")).argmax(dim=-1).cpu().numpy()
+        best = predicted.masked_fill(~self.legal, float("-inf")).argmax(dim=-1)
+        return self._name(torch.where(self.numeric, predicted[..., 0], best))
+
+    def original(self, batch: Batch) -> NDArray[Any]:
+        rows = self._name(batch["cells"])
+        if "valid" in batch:
+            rows[~batch["valid"].cpu().numpy()] = None
+        return rows
+
+    def _name(self, cells: Tensor) -> NDArray[Any]:
+        """Undo the scaling of cells (B, N): numbers, and names of categories."""
+        numbers = cells.detach().double().cpu().numpy()
         rows = np.empty(numbers.shape, dtype=object)
         for position, column in enumerate(self.spec.measured):
             if column.categories:
-                rows[:, position] = np.array(column.categories, dtype=object)[best[:, position]]
+                names = np.array(column.categories, dtype=object)
+                rows[:, position] = names[numbers[:, position].astype(np.int64)]
             else:
                 rows[:, position] = numbers[:, position] * column.std + column.mean
         return rows
+
+    def spread(self, hidden: Tensor, batch: Batch) -> NDArray[np.bool_]:
+        spread: NDArray[np.bool_] = hidden.cpu().numpy()
+        return spread
 
 
 class ColumnHead(nn.Module):

@@ -1,0 +1,153 @@
+"""A run as a folder of plain data: config.toml, schema.json, model.safetensors and logs."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from metamae.atomic import write_atomically, write_text_atomically
+from metamae.build import build_method
+from metamae.config import Config
+from metamae.errors import ArtifactError
+from metamae.methods.base import Method
+from metamae.modalities.base import Modality
+from metamae.schema import Schema
+
+CONFIG, SCHEMA, MODEL = "config.toml", "schema.json", "model.safetensors"
+METRICS, RESULTS, CHECKPOINTS = "metrics.jsonl", "results.json", "checkpoints"
+
+
+def claim(folder: Path, *, overwrite: bool, resume: bool) -> bool:
+    """Make sure that a run may be written to a folder.
+
+    Args:
+        folder: The run's folder; made if it does not exist.
+        overwrite: Whether a run that is there may be removed.
+        resume: Whether a run that is there is to go on.
+
+    Returns:
+        Whether there is a run to go on with.
+
+    Raises:
+        ArtifactError: If something is there and neither was asked for, or it is no run.
+    """
+    there = folder.is_dir() and any(folder.iterdir())
+    is_run = (folder / CONFIG).is_file()
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError(f"{folder} must be a folder; got a file. Choose another --out.")
+    if there and is_run and resume:
+        return True
+    if there and not (overwrite and is_run):
+        what = (
+            "a run; --resume goes on with it, --overwrite removes it"
+            if is_run
+            else ("files that are no run, which are never removed")
+        )
+        raise ArtifactError(
+            f"{folder} must be new or empty; it holds {what}. Another --out would do."
+        )
+    try:
+        if there:
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder} must be a folder that can be written; got: {error}. Choose another --out."
+        ) from error
+    return False
+
+
+def describe_run(folder: Path, config: Config, schema: Schema) -> None:
+    """Write the configuration and the schema of a run."""
+    write_text_atomically(folder / SCHEMA, schema.to_json())
+    write_text_atomically(folder / CONFIG, config.to_toml())
+
+
+def read_run(folder: Path) -> tuple[Config, Schema]:
+    """Read the configuration and the schema of a run.
+
+    Raises:
+        ArtifactError: If the folder is no run, or a file is damaged.
+    """
+    texts = {}
+    for name in (CONFIG, SCHEMA):
+        path = folder / name
+        if not path.is_file():
+            raise ArtifactError(
+                f"{folder} must be the folder of a run; got no {name} in it. Give the folder that "
+                f"was --out of `metamae pretrain`."
+            )
+        try:
+            texts[name] = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArtifactError(f"{path} must be readable text; got: {error}.") from error
+    config = Config.from_toml(texts[CONFIG], str(folder / CONFIG))
+    return config, Schema.from_json(texts[SCHEMA], str(folder / SCHEMA))
+
+
+def build_from(config: Config, spec: Modality, seed: int | None = None) -> Method:
+    """Build a run's method with fresh weights."""
+    return build_method(
+        spec,
+        config.network,
+        method=config.method,
+        method_settings=config.settings["method"],
+        masking=config.masking,
+        masking_settings=config.settings["masking"],
+        seed=config.seed if seed is None else seed,
+    )
+
+
+def save_model(folder: Path, method: Method, *, step: int, finished: bool) -> None:
+    """Write the weights, with a digest of them and how far they were trained.
+
+    Raises:
+        ArtifactError: If the file cannot be written.
+    """
+    state = {k: v.detach().cpu().contiguous() for k, v in method.state_dict().items()}
+    header = {"digest": digest(state), "step": str(step), "finished": str(finished).lower()}
+    write_atomically(folder / MODEL, lambda path: save_file(state, path, metadata=header))
+
+
+def load_model(folder: Path, method: Method) -> dict[str, str]:
+    """Read the weights into a method and return what was written with them.
+
+    Raises:
+        ArtifactError: If there are none, they are damaged, or they belong to another network.
+    """
+    path = folder / MODEL
+    if not path.is_file():
+        raise ArtifactError(
+            f"{folder} must hold a pretrained model; got no {MODEL}. The run was stopped before "
+            f"its first checkpoint: `metamae pretrain ... --resume` goes on with it."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            header: dict[str, str] = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}
+        if header.get("digest") != digest(state):
+            raise ArtifactError(
+                f"{path} must hold the weights that were written; their digest differs. The file "
+                f"is damaged: restore it or pretrain again."
+            )
+        method.load_state_dict(state)
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise ArtifactError(
+            f"{path} must hold the weights of this run; got: {str(error)[:200]}. The file is "
+            f"damaged or of another run: restore it or pretrain again."
+        ) from error
+    return header
+
+
+def digest(state: dict[str, Tensor]) -> str:
+    """Hash names, types and bytes of tensors, to notice a damaged file."""
+    seen = hashlib.blake2b(digest_size=16)
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        seen.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        seen.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return seen.hexdigest()

@@ -1,0 +1,5 @@
+"""The command line: each command a thin face of a function in `metamae.verbs`."""
+
+from metamae.cli.app import main
+
+__all__ = ["main"]

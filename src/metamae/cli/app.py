@@ -1,0 +1,57 @@
+"""The commands and their one way to fail."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from metamae.cli.console import fail
+from metamae.cli.demo import demo
+from metamae.cli.embed import embed
+from metamae.cli.evaluate import evaluate
+from metamae.cli.inspect import inspect
+from metamae.cli.list import list_plugins
+from metamae.cli.pretrain import pretrain
+from metamae.errors import MetaMAEError
+
+USER_MISTAKE = 2
+
+
+def package_version() -> str:
+    """Return the version of the installed package."""
+    from metamae.version import VERSION
+
+    return VERSION
+
+
+app = App(
+    name="metamae",
+    help="Self-supervised learning for data that nobody has a foundation model for.",
+    version=package_version,
+)
+for command in (inspect, pretrain, embed, evaluate, demo):
+    app.command(command)
+app.command(list_plugins, name="list")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 2 a user's mistake, 130 or 143 stopped by a signal."""
+    try:
+        status = app(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
+    except CycloptsError as error:
+        fail(str(error))
+        sys.exit(USER_MISTAKE)
+    except MetaMAEError as error:
+        fail(str(error))
+        sys.exit(USER_MISTAKE)
+    except KeyboardInterrupt:
+        fail("stopped")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output, e.g. `head`, has gone; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)

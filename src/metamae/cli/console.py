@@ -1,0 +1,120 @@
+"""What the commands share: results on standard output, all else on standard error."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from metamae.verbs.evaluate import Assessment
+
+Names = Annotated[list[str] | None, Parameter(negative="", consume_multiple=False)]
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def fail(message: str) -> None:
+    """Write an error message."""
+    from rich.console import Console
+
+    Console(stderr=True).print(f"[bold red]error:[/] {_plain(message)}", soft_wrap=True)
+
+
+def show_log() -> None:
+    """Let the package's log appear on standard error."""
+    logger = logging.getLogger("metamae")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.propagate = False
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator["Progress"]:
+    """Show a bar on standard error while it is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        bar.add_task(description, total=1.0, note="")
+        yield bar
+
+
+def print_json(value: Any) -> None:
+    """Write JSON, and nothing else, on standard output."""
+    import json
+
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+
+
+def print_line(text: str = "") -> None:
+    """Write a line on standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
+    """Write a table on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(header):
+        table.add_column(_plain(name), justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(_plain(cell) for cell in row))
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width).print(table)
+
+
+def print_assessment(found: "Assessment") -> None:
+    """Write a table for each evaluation, then the verdict and the notes."""
+    for judgement in found.judgements:
+        first = judgement.results[0]
+        budgets = list(dict.fromkeys(r.labels for r in judgement.results))
+        scores = {(r.representation, r.labels): r for r in judgement.results}
+        rows = []
+        for name in dict.fromkeys(r.representation for r in judgement.results):
+            cells = (scores[name, budget] for budget in budgets)
+            rows.append(
+                [
+                    name,
+                    *(
+                        f"{r.score:.3f}  ({r.interval[0]:.3f} to {r.interval[1]:.3f})"
+                        for r in cells
+                    ),
+                ]
+            )
+        rows.append(["chance", *(f"{scores[first.representation, b].chance:.3f}" for b in budgets)])
+        title = (
+            f"{found.source}: {first.evaluation}, {first.metric} on {first.num_test} test samples"
+        )
+        header = ["", *(f"{b} labels (95 % interval)" if b == "all" else b for b in budgets)]
+        print_table(title, header, rows)
+    print_line(found.sentence)
+    for note in found.notes:
+        print_line(f"Note: {note}.")
+
+
+def require_path(data: str) -> Path:
+    """Return a path that a user named."""
+    return Path(data).expanduser()
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,41 @@
+"""`metamae embed`."""
+
+from pathlib import Path
+
+from metamae.cli.console import Flag, progress_bar, show_log
+
+
+def embed(
+    run: Path,
+    data: Path,
+    *,
+    out: Path,
+    tokens: Flag = False,
+    overwrite: Flag = False,
+    device: str = "auto",
+) -> None:
+    """Turn samples into vectors: nothing is hidden and nothing drawn.
+
+    Args:
+        run: Folder that was --out of `metamae pretrain`.
+        data: Samples like those of the training.
+        out: A .npy, .npz, .parquet or .csv file.
+        tokens: One vector per token instead of one per sample.
+        overwrite: Replace the file if it is there.
+        device: cpu, cuda, or auto.
+    """
+    show_log()
+    import logging
+
+    from metamae.verbs.embed import embed as verb
+
+    with progress_bar("embedding") as bar:
+
+        def step(done: int, total: int) -> None:
+            bar.update(bar.task_ids[0], completed=done / total)
+
+        vectors = verb(
+            run, data, out, tokens=tokens, overwrite=overwrite, device=device, progress=step
+        )
+    width = vectors[0].shape[-1]
+    logging.getLogger("metamae").info("%d samples x %d written to %s", len(vectors), width, out)

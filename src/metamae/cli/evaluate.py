@@ -1,0 +1,58 @@
+"""`metamae evaluate`."""
+
+from pathlib import Path
+
+from metamae.cli.console import Flag, Names, print_assessment, print_json, show_log
+
+
+def evaluate(
+    run: Path,
+    data: Path,
+    *,
+    label: str,
+    test: Path | None = None,
+    group: str | None = None,
+    task: str = "auto",
+    evaluation: Names = None,
+    per_class: int = 5,
+    draws: int = 10,
+    seed: int = 0,
+    json: Flag = False,
+    device: str = "auto",
+) -> None:
+    """Score the embeddings beside raw features, PCA and the untrained encoder.
+
+    Args:
+        run: Folder that was --out of `metamae pretrain`.
+        data: Labelled samples.
+        label: Field that holds the label; several names with commas for a multilabel task.
+        test: Labelled test samples; without it 30 % of DATA are set aside.
+        group: Field that says which samples belong together, e.g. to one person.
+        task: classification, regression, multilabel, or auto.
+        evaluation: linear_probe or knn; may be repeated; both if not given.
+        per_class: Labels per class of the small budget.
+        draws: Draws of the small budget.
+        seed: Of split, draws and bootstrap.
+        json: Write JSON on standard output, and nothing else there.
+        device: cpu, cuda, or auto.
+    """
+    show_log()
+    from metamae.verbs.evaluate import evaluate as verb
+
+    found = verb(
+        run,
+        data,
+        label,
+        test=test,
+        group=group,
+        task=task,
+        evaluations=evaluation or ("linear_probe", "knn"),
+        budgets=("all", per_class),
+        draws=draws,
+        seed=seed,
+        device=device,
+    )
+    if json:
+        print_json(found.to_dict())
+    else:
+        print_assessment(found)

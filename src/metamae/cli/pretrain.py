@@ -1,0 +1,108 @@
+"""`metamae pretrain`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from metamae.cli.console import Flag, Names, progress_bar, show_log
+
+
+def pretrain(  # noqa: PLR0913  # one argument per option of the command
+    data: Path,
+    *,
+    out: Path,
+    method: str | None = None,
+    size: str | None = None,
+    modality: str | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    seed: int | None = None,
+    ignore: Names = None,
+    field: str | None = None,
+    set_: Annotated[Names, Parameter(name="--set")] = None,
+    config: Path | None = None,
+    resume: Flag = False,
+    overwrite: Flag = False,
+    device: str = "auto",
+    tensorboard: Flag = False,
+) -> int:
+    """Learn an encoder from unlabelled data.
+
+    Ctrl-C and SIGTERM write a checkpoint and stop; --resume goes on from it.
+
+    Args:
+        data: A .npy, .npz, .csv, .tsv, .parquet or .arrow file, or a folder of images.
+        out: Folder for the run: settings, schema, weights, metrics, checkpoints.
+        method: metamae or mae; `metamae list methods` says what they do.
+        size: tiny, small, base, paper, or auto.
+        modality: series, image, volume, symbols, table, or auto.
+        steps: Optimiser steps (2,000 if nothing else is given).
+        minutes: Time to train, instead of steps.
+        seed: Of weights, order, masks and dropout.
+        ignore: A field that is no input, e.g. the label; may be repeated.
+        field: The one field that is input.
+        set_: Any other setting as key=value, e.g. lr=0.002 or masking=block; may be repeated.
+        config: TOML file of settings, e.g. another run's config.toml.
+        resume: Go on with the run in --out if there is one.
+        overwrite: Remove the run in --out if there is one.
+        device: cpu, cuda, or auto.
+        tensorboard: Write TensorBoard files too.
+    """
+    show_log()
+    from metamae.config import parse_assignments, read_config_file
+    from metamae.verbs.pretrain import pretrain as verb
+
+    given = {
+        "method": method,
+        "size": size,
+        "modality": modality,
+        "steps": steps,
+        "minutes": minutes,
+        "seed": seed,
+    }
+    settings: dict[str, Any] = {} if config is None else read_config_file(config)
+    # The command line speaks last.
+    settings |= parse_assignments(set_ or [])
+    settings |= {k: v for k, v in given.items() if v is not None}
+    with progress_bar("pretraining") as bar:
+
+        def observe(progress: Any, done: float, line: dict[str, Any]) -> None:
+            task = bar.task_ids[0]
+            bar.update(task, completed=done)
+            if "loss" in line:
+                bar.update(task, note=f"step {progress.step}  loss {line['loss']:.3f}")
+
+        _, outcome = verb(
+            data,
+            out,
+            settings=settings,
+            ignore=ignore or [],
+            field=field,
+            resume=resume,
+            overwrite=overwrite,
+            device=device,
+            tensorboard=tensorboard,
+            observe=observe,
+        )
+    return report(out, outcome)
+
+
+def report(out: Path, outcome: Any) -> int:
+    """Say how a run ended, and return the exit status."""
+    import logging
+
+    log = logging.getLogger("metamae")
+    step, seconds = outcome.progress.step, outcome.progress.seconds
+    if outcome.interrupted is not None:
+        log.info("stopped by %s at step %d; --resume goes on from there", outcome.interrupted, step)
+        return {"SIGINT": 130, "SIGTERM": 143}[outcome.interrupted]
+    log.info("%d steps in %.0f s, written to %s", step, seconds, out)
+    if outcome.health:
+        log.info(
+            "held-out samples: R² %.3f of the hidden part (1 perfect, 0 no better than the mean), "
+            "effective rank %.1f",
+            outcome.health.get("held_out_r2", float("nan")),
+            outcome.health["effective_rank"],
+        )
+    return 0

@@ -1,0 +1,285 @@
+"""Every setting of a run with its resolved value, and how a user's choices become one."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from metamae.build import SIZES, Network, auto_size
+from metamae.checks import check_at_least, check_one_of
+from metamae.errors import ArtifactError, ConfigError
+from metamae.masking import MASKINGS
+from metamae.methods import METHODS
+from metamae.modalities.base import Modality
+from metamae.registry import did_you_mean
+from metamae.schema import KINDS, modality_settings
+from metamae.training.settings import DEFAULT_STEPS, TrainSettings, auto_batch_size
+
+# What a size changes besides the network. The paper's optimiser: arXiv:2310.16318.
+TRAIN_OF_SIZE: dict[str, dict[str, Any]] = {
+    "paper": {"lr": 1e-4, "weight_decay": 1e-4, "warmup": 0.0, "schedule": "constant"}
+}
+SECTIONS = ("modality", "network", "method", "masking", "train")
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What a user asked for; whatever is not here gets a default.
+
+    Attributes:
+        method: Registered name.
+        masking: Registered name.
+        size: A key of `SIZES`, or "auto".
+        modality: What the data are, or "auto".
+        seed: Of weights, order, masks and dropout.
+        settings: Section -> setting -> value.
+    """
+
+    method: str = "metamae"
+    masking: str = "random"
+    size: str = "auto"
+    modality: str = "auto"
+    seed: int = 0
+    settings: Mapping[str, Settings] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        METHODS.get(self.method)
+        MASKINGS.get(self.masking)
+        check_one_of("Pretrain.size", self.size, ["auto", *SIZES])
+        check_one_of("Pretrain.modality", self.modality, ["auto", *KINDS])
+        check_at_least("Pretrain.seed", self.seed, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A run, down to the last default.
+
+    Attributes:
+        seed: Of weights, order, masks and dropout.
+        size: Name of the network's size.
+        network: Its shape.
+        method: Registered name.
+        masking: Registered name; None for a method that hides nothing.
+        train: How long and how fast to learn.
+        settings: Settings of method, masking and modality, by section.
+        data: What the training data were: source, number of samples, and the like.
+        version: Of the package that wrote it.
+    """
+
+    seed: int
+    size: str
+    network: Network
+    method: str
+    masking: str | None
+    train: TrainSettings
+    settings: Mapping[str, Settings]
+    data: Settings
+    version: str
+
+    def to_toml(self) -> str:
+        """Return the configuration as TOML; what is None is left out."""
+        document = {
+            "version": self.version,
+            "seed": self.seed,
+            "size": self.size,
+            "data": self.data,
+            "modality": self.settings["modality"],
+            "network": asdict(self.network),
+            "method": {"name": self.method, **self.settings["method"]},
+            "masking": {"name": self.masking, **self.settings["masking"]},
+            "train": asdict(self.train),
+        }
+        return tomli_w.dumps(_without_none(document))
+
+    @classmethod
+    def from_toml(cls, text: str, source: str) -> "Config":
+        """Undo `to_toml`.
+
+        Raises:
+            ArtifactError: If the text is no run's configuration.
+        """
+        try:
+            document = tomllib.loads(text)
+            method, masking = dict(document["method"]), dict(document["masking"])
+            return cls(
+                seed=document["seed"],
+                size=document["size"],
+                network=Network(**document["network"]),
+                method=method.pop("name"),
+                masking=masking.pop("name", None),
+                train=TrainSettings(**document["train"]),
+                settings={
+                    "modality": document["modality"],
+                    "method": method,
+                    "masking": masking,
+                },
+                data=document["data"],
+                version=document["version"],
+            )
+        except (tomllib.TOMLDecodeError, KeyError, TypeError, ConfigError) as error:
+            raise ArtifactError(
+                f"{source} must hold the configuration of a run; got {error!r}. The file is "
+                f"damaged: restore it or pretrain again."
+            ) from error
+
+
+def resolve(
+    choices: Choices, spec: Modality, *, num_samples: int, device: str, data: Settings, version: str
+) -> Config:
+    """Fill in every default.
+
+    Args:
+        choices: What the user asked for.
+        spec: What one sample is.
+        num_samples: Training samples, the held-out ones not counted.
+        device: "cpu" or "cuda".
+        data: What to write down about the data.
+        version: Of this package.
+
+    Raises:
+        ConfigError: If a name, a setting or a value is refused.
+    """
+    asked = {section: dict(choices.settings.get(section, {})) for section in SECTIONS}
+    train = TrainSettings(**{**TRAIN_OF_SIZE.get(choices.size, {}), **asked["train"]})
+    if train.batch_size == "auto":
+        train = replace(train, batch_size=auto_batch_size(num_samples, spec.num_tokens))
+    batch_size = int(train.batch_size)
+    if batch_size > num_samples:
+        raise ConfigError(
+            f"Train.batch_size must be at most the number of training samples; got {batch_size} "
+            f"for {num_samples}. {num_samples} or 'auto' would do."
+        )
+    if train.steps is None and train.minutes is None and train.epochs is None:
+        train = replace(train, steps=DEFAULT_STEPS)
+    size = choices.size
+    if size == "auto":
+        size = auto_size(
+            num_samples=num_samples,
+            num_tokens=spec.num_tokens,
+            batch_size=batch_size,
+            minutes=train.minutes,
+            device=device,
+        )
+    hides = "masking" in METHODS.parts(choices.method)
+    masking = {"ratio": spec.mask_ratio, **asked["masking"]} if hides else asked["masking"]
+    return Config(
+        seed=choices.seed,
+        size=size,
+        network=replace(SIZES[size], **asked["network"]),
+        method=choices.method,
+        masking=choices.masking if hides else None,
+        train=train,
+        settings={
+            "modality": asked["modality"],
+            "method": {**METHODS.settings(choices.method), **asked["method"]},
+            "masking": {**MASKINGS.settings(choices.masking), **masking} if hides else {},
+        },
+        data=data,
+        version=version,
+    )
+
+
+def known_settings(choices: Choices) -> dict[str, Settings]:
+    """Return section -> setting -> default for a method, a masking and a modality."""
+    kinds = [KINDS[choices.modality][0]] if choices.modality != "auto" else KINDS_REGISTERED
+    modality: Settings = {}
+    for kind in kinds:
+        modality |= modality_settings(kind)
+    return {
+        "modality": modality,
+        "network": _defaults(Network),
+        "method": METHODS.settings(choices.method),
+        "masking": MASKINGS.settings(choices.masking),
+        "train": _defaults(TrainSettings),
+    }
+
+
+KINDS_REGISTERED = tuple(dict.fromkeys(kind for kind, _ in KINDS.values()))
+
+
+def choose(choices: Choices, settings: Mapping[str, Any]) -> Choices:
+    """Add settings by name: "lr", or "train.lr" where a bare name would be ambiguous.
+
+    The names "method", "masking", "size", "modality" and "seed" set those choices.
+
+    Raises:
+        ConfigError: If a name is unknown or stands in two sections.
+    """
+    top = {f.name for f in fields(Choices)} - {"settings"}
+    choices = replace(choices, **{k: v for k, v in settings.items() if k in top})
+    known = known_settings(choices)
+    added = {section: dict(choices.settings.get(section, {})) for section in SECTIONS}
+    for key, value in settings.items():
+        if key in top:
+            continue
+        section, _, name = key.rpartition(".")
+        found = [s for s in SECTIONS if name in known[s] and section in ("", s)]
+        if not found:
+            everything = {n for s in SECTIONS for n in known[s]} | top
+            raise ConfigError(f"Unknown setting {key!r}.{did_you_mean(name, everything)}")
+        if len(found) > 1:
+            raise ConfigError(
+                f"Setting {key!r} must name its section; it stands in {' and '.join(found)}. "
+                f"{found[0]}.{name} would do."
+            )
+        added[found[0]][name] = value
+    return replace(choices, settings=added)
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Turn "key=value" texts into settings; a value is TOML, or else taken as text.
+
+    Raises:
+        ConfigError: If an equals sign is missing.
+    """
+    settings: dict[str, Any] = {}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set must be key=value; got {text!r}. lr=0.001 would do.")
+        try:
+            settings[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings[key.strip()] = value.strip()
+    return settings
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Read settings from a TOML file, a run's `config.toml` included, as flat names.
+
+    Raises:
+        ConfigError: If the file is missing or not TOML.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(
+            f"--config must be a readable TOML file; got {path}: {error}. A run's config.toml "
+            f"would do."
+        ) from error
+    settings: dict[str, Any] = {}
+    for key, value in document.items():
+        if key in ("data", "version"):
+            continue
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                settings[key if name == "name" else f"{key}.{name}"] = inner
+        else:
+            settings[key] = value
+    return settings
+
+
+def _defaults(cls: type) -> Settings:
+    return {f.name: None if f.default is MISSING else f.default for f in fields(cls)}
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(v) for v in value]
+    return value

@@ -1,0 +1,89 @@
+"""Records in, one vector per sample or per token out: nothing hidden, nothing drawn.
+
+Matrix products of different sizes may round differently, so a sample's last digits would depend
+on its companions. Here they do not: samples are sorted by length rounded up to a multiple of 8,
+and each is computed in a micro-batch whose shape follows from that length alone.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metamae.backbone import Backbone, pool
+from metamae.modalities.base import Modality
+from metamae.records import Index, Records
+from metamae.training.batches import to_device
+
+Vectors = NDArray[np.float32]
+MULTIPLE = 8
+# Tokens of a micro-batch. On a CPU few, since one sample costs as much as a full micro-batch.
+TOKENS = {"cpu": 2048, "cuda": 65536}
+Progress = Callable[[int, int], None]
+"""Called with the number of samples done and the number of all."""
+
+
+def embed_samples(
+    backbone: Backbone, spec: Modality, records: Records, progress: Progress | None = None
+) -> Vectors:
+    """Embed samples: the mean over each one's encoded tokens, (S, D) float32.
+
+    Raises:
+        DataError: If a sample does not fit the spec.
+    """
+    vectors = np.empty((len(records), backbone.tokenizer.width), dtype=np.float32)
+    done = 0
+    for index, latent, padding in _encoded(backbone, spec, records):
+        vectors[index] = pool(latent, padding)[: len(index)].cpu().numpy()
+        done += len(index)
+        if progress is not None:
+            progress(done, len(records))
+    return vectors
+
+
+def embed_tokens(
+    backbone: Backbone, spec: Modality, records: Records, progress: Progress | None = None
+) -> list[Vectors]:
+    """Embed tokens: for each sample an array (N, D) float32 of the tokens that are there."""
+    vectors: list[Vectors] = [np.empty(0, dtype=np.float32)] * len(records)
+    done = 0
+    for index, latent, padding in _encoded(backbone, spec, records):
+        for row, position in enumerate(index):
+            there = latent[row] if padding is None else latent[row][~padding[row]]
+            vectors[position] = there.cpu().numpy()
+        done += len(index)
+        if progress is not None:
+            progress(done, len(records))
+    return vectors
+
+
+@torch.no_grad()
+def _encoded(
+    backbone: Backbone, spec: Modality, records: Records
+) -> Iterator[tuple[Index, torch.Tensor, torch.Tensor | None]]:
+    device = next(backbone.parameters()).device
+    training = backbone.training
+    backbone.eval()
+    try:
+        for index, rows in micro_batches(spec, records, TOKENS.get(device.type, 2048)):
+            # The last one is filled up with copies, so that all have the same shape.
+            filled = np.concatenate([index, np.repeat(index[-1:], rows - len(index))])
+            batch = to_device(spec.batch(records, filled), device)
+            latent, padding = backbone.token_features(batch, MULTIPLE)
+            yield index, latent, padding
+    finally:
+        backbone.train(training)
+
+
+def micro_batches(spec: Modality, records: Records, tokens: int) -> Iterator[tuple[Index, int]]:
+    """Yield positions of samples of like length, and the number of rows to compute them in."""
+    lengths = spec.lengths(records)
+    if lengths is None:
+        lengths = np.full(len(records), spec.num_tokens)
+    rounded = -(-lengths // MULTIPLE) * MULTIPLE
+    for length in np.unique(rounded):
+        positions = np.flatnonzero(rounded == length)
+        rows = max(1, tokens // int(length))
+        for start in range(0, len(positions), rows):
+            yield positions[start : start + rows], rows

@@ -1,0 +1,12 @@
+"""One file per way of judging features; the module name is the key."""
+
+from metamae.registry import Registry
+
+EVALUATIONS = Registry(
+    __name__,
+    "evaluation",
+    {
+        "knn": "KNN",
+        "linear_probe": "LinearProbe",
+    },
+)

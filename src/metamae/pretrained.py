@@ -1,0 +1,166 @@
+"""A pretrained encoder, ready for use: what `metamae.load` gives back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metamae.artifact import build_from, load_model, read_run
+from metamae.config import Config
+from metamae.embedding import Progress, Vectors, embed_samples, embed_tokens
+from metamae.errors import ConfigError
+from metamae.methods.base import Method
+from metamae.readers import read
+from metamae.records import Records
+from metamae.schema import Schema
+
+
+@dataclass(frozen=True)
+class Reconstructed:
+    """Samples, what was hidden of them, and what the method made of the rest.
+
+    Attributes:
+        original: The samples in the user's units, (B, ...); for text an array of strings.
+        hidden: True where a value was hidden, the shape of `original`, or (B, N) for text.
+        before: Predictions, the shape of `original`.
+        after: The same after the inner step; None for a method that has none.
+    """
+
+    original: NDArray[Any]
+    hidden: NDArray[np.bool_]
+    before: NDArray[Any]
+    after: NDArray[Any] | None
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A pretrained method with its schema and settings.
+
+    Attributes:
+        module: The torch module; its `backbone` is the encoder.
+        schema: How samples are read.
+        config: Every setting of the run.
+        finished: Whether the run used its whole budget.
+    """
+
+    module: Method
+    schema: Schema
+    config: Config
+    finished: bool = True
+
+    def embed(
+        self, data: Any, *, tokens: bool = False, progress: Progress | None = None
+    ) -> Vectors | list[Vectors]:
+        """Embed samples: nothing is hidden and nothing drawn.
+
+        A sample's vector does not depend on the samples beside it, their order or their number.
+
+        Args:
+            data: Whatever `metamae.pretrain` takes, or Records.
+            tokens: Whether to return one vector per token.
+            progress: Called now and then with the samples done and their number.
+
+        Returns:
+            (S, D) float32; with `tokens` a list of S arrays (N, D).
+
+        Raises:
+            DataError: If the data do not fit the schema.
+        """
+        how = embed_tokens if tokens else embed_samples
+        found: Vectors | list[Vectors] = how(
+            self.module.backbone, self.schema.modality, self.records(data), progress
+        )
+        return found
+
+    def reconstruct(self, data: Any, *, seed: int = 0) -> Reconstructed:
+        """Hide a part of each sample and predict it, in the user's units.
+
+        Args:
+            data: Samples, few enough for one batch.
+            seed: Of the choice of what is hidden.
+
+        Raises:
+            ConfigError: If the method has no decoder.
+            DataError: If the data do not fit the schema.
+        """
+        records, spec = self.records(data), self.schema.modality
+        device = next(self.module.parameters()).device
+        batch = spec.batch(records, np.arange(len(records)))
+        batch = {k: v.to(device) for k, v in batch.items()}
+        self.module.eval()
+        found = self.module.reconstruct(batch, torch.Generator(device).manual_seed(seed))
+        tokenizer = self.module.backbone.tokenizer
+        return Reconstructed(
+            original=tokenizer.original(batch),
+            hidden=tokenizer.spread(found.hidden, batch),
+            before=tokenizer.decode(found.before, batch),
+            after=None if found.after is None else tokenizer.decode(found.after, batch),
+        )
+
+    def untrained(self) -> "Pretrained":
+        """Return the same network with fresh weights: what the training has to beat.
+
+        Its seed differs from the run's, so that it is not the point from which that one set out.
+        """
+        fresh = build_from(self.config, self.schema.modality, seed=self.config.seed + 1)
+        device = next(self.module.parameters()).device
+        return Pretrained(fresh.to(device).eval(), self.schema, self.config)
+
+    def records(self, data: Any) -> Records:
+        """Read data down to the columns that are input.
+
+        Raises:
+            DataError: If a column is missing.
+        """
+        records = data if isinstance(data, Records) else read(data)
+        columns = self.schema.modality.columns
+        if len(columns) == 1 and len(records.columns) == 1:
+            # One field in training and one here: an array needs no name to be recognised.
+            return Records(
+                {columns[0]: next(iter(records.columns.values()))},
+                records.source,
+                records.row_word,
+                records.first_row,
+                records.names,
+                records.index,
+            )
+        return records.only(columns)
+
+
+def load(run: str | Path, *, device: str = "auto") -> Pretrained:
+    """Load a pretrained encoder from the folder of a run.
+
+    Args:
+        run: The folder that was --out of `metamae pretrain`.
+        device: Where to compute: "cpu", "cuda", or "auto".
+
+    Raises:
+        ArtifactError: If it is no run, unfinished, or damaged.
+    """
+    folder = Path(run)
+    config, schema = read_run(folder)
+    method = build_from(config, schema.modality)
+    header = load_model(folder, method)
+    finished = header.get("finished") == "true"
+    return Pretrained(method.to(pick_device(device)).eval(), schema, config, finished)
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name; "auto" is a GPU if there is one.
+
+    Raises:
+        ConfigError: If it is unknown or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device must be one that this machine has; got {name!r}. 'cpu' would do."
+        ) from error
+    return device

@@ -1,0 +1,1 @@
+"""Labels, splits, metrics and intervals: what there is to know of predictions, not of models."""

@@ -1,0 +1,1 @@
+"""Everything that turns a method and samples into trained weights."""

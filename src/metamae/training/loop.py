@@ -1,0 +1,262 @@
+"""The training loop."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from metamae.errors import TrainingError
+from metamae.methods.base import Method
+from metamae.training import checkpoint
+from metamae.training.batches import Batches, to_device
+from metamae.training.checkpoint import Progress, State
+from metamae.training.health import effective_rank, spread
+from metamae.training.interrupt import Interrupt
+from metamae.training.log import MetricsLog
+from metamae.training.nonfinite import keep_batch
+from metamae.training.optimizer import make_optimizer, rate
+from metamae.training.settings import TrainSettings
+from metamae.types import Batch
+
+MOST_ROLLBACKS = 3
+Observer = Callable[[Progress, float, dict[str, Any]], None]
+"""Called after each step with progress, the share of the run that is done, and new metrics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        progress: Where it stands.
+        interrupted: Name of the signal that stopped it, or None if it is done.
+        health: The last label-free check.
+    """
+
+    progress: Progress
+    interrupted: str | None
+    health: dict[str, float]
+
+
+class Run:
+    """A training run in memory: all that changes from step to step, and how to go on.
+
+    Args:
+        method: What to train, on the device.
+        batches: Training samples.
+        held_out: Samples for the label-free checks, in batches.
+        settings: How long and how fast.
+        total: Optimiser steps of the whole run; None if its time is limited instead.
+        device: Where to compute.
+        seed: Of masks and dropout.
+        folder: Where checkpoints, metrics and bad batches go; None to write nothing.
+        tensorboard: Whether to write TensorBoard files too.
+        resume: Whether to go on from the newest checkpoint of the folder.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        batches: Batches,
+        held_out: list[Batch],
+        settings: TrainSettings,
+        *,
+        total: int | None,
+        device: torch.device,
+        seed: int,
+        folder: Path | None = None,
+        tensorboard: bool = False,
+        resume: bool = False,
+    ):
+        self.method, self.batches, self.held_out = method, batches, held_out
+        self.settings, self.total, self.device, self.seed = settings, total, device, seed
+        self.folder = folder
+        self.optimizer = make_optimizer(method, settings)
+        self.rng = torch.Generator(device).manual_seed(seed)
+        self.progress = Progress()
+        self.health: dict[str, float] = {}
+        last = checkpoint.latest(folder / "checkpoints") if folder and resume else None
+        if last is not None:
+            state, self.progress = checkpoint.load(last)
+            checkpoint.restore(state, method, self.optimizer, self.rng)
+        self.good: State = checkpoint.capture(method, self.optimizer, self.rng)
+        self.log = None
+        if folder is not None:
+            board = folder / "tensorboard" if tensorboard else None
+            path = folder / "metrics.jsonl"
+            self.log = MetricsLog(path, step=self.progress.step, tensorboard=board)
+
+    @property
+    def done(self) -> float:
+        """Share of the budget that is used, between 0 and 1."""
+        if self.total is not None:
+            return min(1.0, self.progress.step / self.total)
+        assert self.settings.minutes is not None
+        return min(1.0, self.progress.seconds / (60 * self.settings.minutes))
+
+    def train(self, observe: Observer | None = None) -> Outcome:
+        """Learn until the budget is used or a signal asks to stop.
+
+        Raises:
+            TrainingError: If the loss stays non-finite whatever is tried.
+            ArtifactError: If a checkpoint cannot be written.
+        """
+        settings, progress = self.settings, self.progress
+        since = time.monotonic() - progress.seconds
+        stream = self.batches.start(progress.drawn, self.device)
+        window = Window()
+        bad = 0
+        self.method.train()
+        with Interrupt() as interrupt, contextlib.closing(stream):  # type: ignore[type-var]
+            while self.done < 1 and interrupt.signal is None:
+                batch = next(stream)
+                progress.drawn += 1
+                logs = self.step(batch)
+                if logs is None:
+                    bad += 1
+                    self.skip(batch, bad)
+                    bad = 0 if bad >= settings.patience else bad
+                    progress.seconds = time.monotonic() - since
+                    continue
+                bad = 0
+                progress.step += 1
+                progress.seconds = time.monotonic() - since
+                window.add(logs, len(next(iter(batch.values()))))
+                line: dict[str, Any] = {}
+                if progress.step % settings.log_every == 0 or self.done >= 1:
+                    line |= window.close(progress.seconds)
+                if progress.step % settings.check_every == 0 or self.done >= 1:
+                    self.health = self.check()
+                    line |= self.health
+                if line:
+                    self.write(line)
+                self.method.after_update(self.done)
+                if progress.step % settings.checkpoint_every == 0 and self.done < 1:
+                    self.save()
+                if observe is not None:
+                    observe(progress, self.done, line)
+        if self.folder is not None:
+            self.save()
+        if self.log is not None:
+            self.log.close()
+        return Outcome(progress=progress, interrupted=interrupt.signal, health=self.health)
+
+    def step(self, batch: Batch) -> dict[str, torch.Tensor] | None:
+        """Take one optimiser step; None, and nothing changed, if the loss is not finite."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate(self.settings, self.next_done)
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.autocast():
+            step = self.method(batch, self.rng)
+        step.loss.backward()
+        norm = clip_grad_norm_(self.method.parameters(), self.settings.clip)
+        # A finite loss with a non-finite gradient would poison the weights all the same.
+        if not bool(torch.isfinite(step.loss) & torch.isfinite(norm)):
+            return None
+        self.optimizer.step()
+        return {"loss": step.loss.detach(), "gradient": norm.detach(), **step.logs}
+
+    @property
+    def next_done(self) -> float:
+        """Share of the run at the end of the coming step, so that no step has rate 0."""
+        if self.total is None:
+            return self.done
+        return (self.progress.step + 0.5) / self.total
+
+    def skip(self, batch: Batch, bad: int) -> None:
+        """Keep a batch whose loss is not finite, and roll back after several in a row."""
+        if self.folder is not None:
+            keep_batch(self.folder / "nonfinite", self.progress.drawn, batch)
+        self.write({"skipped": bad})
+        if bad < self.settings.patience:
+            # Weights are as they were, but BatchNorm's running statistics have seen the batch.
+            if _poisoned(self.method):
+                checkpoint.restore(self.good, self.method, self.optimizer, None)
+            return
+        self.progress.rollbacks += 1
+        if self.progress.rollbacks > MOST_ROLLBACKS:
+            raise TrainingError(
+                f"Train.loss must be finite; got {self.settings.patience} non-finite losses in a "
+                f"row after {MOST_ROLLBACKS} rollbacks, at step {self.progress.step}. A lower lr "
+                f"(now {self.settings.lr:g}) or inner_lr would do; the batches are kept in the "
+                f"run folder."
+            )
+        checkpoint.restore(self.good, self.method, self.optimizer, None)
+        self.write({"rollbacks": self.progress.rollbacks})
+
+    def check(self) -> dict[str, float]:
+        """Judge the method on held-out samples, always with the same masks and no dropout."""
+        if not self.held_out:
+            return {}
+        rng = torch.Generator(self.device).manual_seed(self.seed)
+        features, logs, seen = [], Window(), 0
+        self.method.eval()
+        with torch.no_grad(), self.autocast():
+            for batch in self.held_out:
+                moved = to_device(batch, self.device)
+                features.append(self.method.backbone.features(moved).float())
+                step = self.method(moved, rng)
+                seen += len(features[-1])
+                logs.add({"loss": step.loss, **step.logs}, len(features[-1]))
+        self.method.train()
+        whole = torch.cat(features)
+        found = {f"held_out_{k}": v for k, v in logs.means().items()}
+        return {**found, "effective_rank": effective_rank(whole), "feature_std": spread(whole)}
+
+    def save(self) -> None:
+        """Remember the state for a rollback, and write it down."""
+        self.good = checkpoint.capture(self.method, self.optimizer, self.rng)
+        if self.folder is not None:
+            folder = self.folder / "checkpoints"
+            checkpoint.save(folder, self.good, self.progress, self.settings.keep)
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Add a line to the log."""
+        if self.log is not None:
+            seconds = round(self.progress.seconds, 3)
+            self.log.write({"step": self.progress.step, "seconds": seconds, **line})
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """bfloat16 on a GPU unless refused; float32, where bfloat16 is slower, on a CPU."""
+        on = self.settings.precision == "bfloat16" or (
+            self.settings.precision == "auto" and self.device.type == "cuda"
+        )
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on)
+
+
+class Window:
+    """Means of logged scalars over some steps, weighted by samples, without waiting for each."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, torch.Tensor] = {}
+        self.samples = 0
+        self.started: float | None = None
+
+    def add(self, logs: dict[str, torch.Tensor], samples: int) -> None:
+        """Add the scalars of a step over `samples` samples."""
+        for key, value in logs.items():
+            weighted = value.detach().double() * samples
+            self.sums[key] = self.sums[key] + weighted if key in self.sums else weighted
+        self.samples += samples
+
+    def means(self) -> dict[str, float]:
+        """Return the means so far."""
+        return {k: float(v) / max(self.samples, 1) for k, v in self.sums.items()}
+
+    def close(self, seconds: float) -> dict[str, float]:
+        """Return the means and samples per second since the last call, and start anew."""
+        found = self.means()
+        if self.started is not None and seconds > self.started:
+            found["samples_per_second"] = round(self.samples / (seconds - self.started), 2)
+        self.sums, self.samples, self.started = {}, 0, seconds
+        return found
+
+
+def _poisoned(module: nn.Module) -> bool:
+    return any(not bool(torch.isfinite(b).all()) for b in module.buffers() if b.is_floating_point())

@@ -1,0 +1,25 @@
+"""Batches whose loss was not finite, kept for inspection."""
+
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from metamae.atomic import write_atomically
+from metamae.types import Batch
+
+MOST_KEPT = 20
+
+
+def keep_batch(folder: Path, number: int, batch: Batch) -> None:
+    """Write a batch to `batch-<number>.safetensors`; no more than 20 of them.
+
+    Raises:
+        ArtifactError: If it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if len(list(folder.iterdir())) >= MOST_KEPT:
+        return
+    tensors = {k: v.detach().cpu().contiguous() for k, v in batch.items()}
+    write_atomically(
+        folder / f"batch-{number:08d}.safetensors", lambda path: save_file(tensors, path)
+    )

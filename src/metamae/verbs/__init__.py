@@ -1,0 +1,1 @@
+"""The library's verbs, one file each: what the command line and the estimator are faces of."""

@@ -1,0 +1,152 @@
+"""Two real data sets, pretrained, evaluated and drawn within minutes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metamae.errors import ArtifactError
+from metamae.pretrained import Pretrained
+from metamae.records import Records
+from metamae.report.picture import MOST_SAMPLES, draw_reconstruction
+from metamae.scoring.split import train_test
+from metamae.scoring.task import infer_task
+from metamae.verbs.evaluate import TEST_SHARE, Assessment, evaluate
+from metamae.verbs.pretrain import pretrain
+
+# Share of the budget: images take more steps to learn than rows of a table.
+SHARES = {"digits": 0.7, "breast cancer": 0.3}
+Stage = Callable[[str, float], None]
+"""Called with what is being done and the share of the whole that is done."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the demo found on one data set.
+
+    Attributes:
+        name: Of the data set.
+        assessment: Scores beside the baselines, and the verdict.
+        picture: The file with originals and reconstructions.
+        run: Folder of the run.
+    """
+
+    name: str
+    assessment: Assessment
+    picture: Path
+    run: Path
+
+
+def demo(
+    out: str | Path = "metamae-demo",
+    *,
+    minutes: float = 3.0,
+    steps: int | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    observe: Stage | None = None,
+) -> list[Shown]:
+    """Pretrain MetaMAE on scikit-learn's digits and breast cancer data and judge it.
+
+    Only the training part is learnt from; the test part is seen first by the evaluation.
+
+    Args:
+        out: Folder for runs and pictures.
+        minutes: Time to train, both data sets together; evaluation comes on top.
+        steps: Optimiser steps of each instead, for a result that repeats bit for bit.
+        seed: Of everything random.
+        overwrite: Whether runs of an earlier demo may be removed.
+        observe: Called now and then.
+
+    Raises:
+        ArtifactError: If the folder is taken or cannot be written.
+    """
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder} must be a folder that can be written; got: {error}. Choose another --out."
+        ) from error
+    shown, before = [], 0.0
+    for name, share in SHARES.items():
+        budget = {"minutes": minutes * share} if steps is None else {"steps": steps}
+        watch = None if observe is None else _watch(observe, name, before, share)
+        shown.append(_show(name, folder, budget, seed, overwrite, watch))
+        before += share
+        if observe is not None:
+            observe(f"{name}: done", before)
+    return shown
+
+
+def load_records(name: str) -> Records:
+    """Return "digits" or "breast cancer", which come with scikit-learn, with their labels "y"."""
+    from sklearn import datasets
+
+    if name == "digits":
+        digits = datasets.load_digits()
+        columns: dict[str, NDArray[Any]] = {"X": digits.images[:, None].astype(np.float32)}
+    else:
+        digits = datasets.load_breast_cancer()
+        columns = {
+            feature: digits.data[:, number] for number, feature in enumerate(digits.feature_names)
+        }
+    return Records({**columns, "y": digits.target}, name)
+
+
+def _show(
+    name: str,
+    folder: Path,
+    budget: dict[str, Any],
+    seed: int,
+    overwrite: bool,
+    watch: Callable[..., None] | None,
+) -> Shown:
+    records = load_records(name)
+    # The split that `evaluate` would draw from the same seed and labels.
+    task, y = infer_task(np.asarray(records["y"][:]), "y")
+    rng = np.random.default_rng([seed, 0])
+    train, test = train_test(y, task, test_share=TEST_SHARE, rng=rng)
+    run = folder / name.replace(" ", "-")
+    pretrained, _ = pretrain(
+        records.subset(train),
+        run,
+        settings={**budget, "seed": seed},
+        ignore=["y"],
+        overwrite=overwrite,
+        observe=watch,
+    )
+    assessment = evaluate(
+        pretrained,
+        records.subset(train),
+        "y",
+        test=records.subset(test),
+        evaluations=["linear_probe"],
+        seed=seed,
+    )
+    picture = folder / f"{run.name}.png"
+    _draw(pretrained, records.subset(test[:64]), picture, name)
+    return Shown(name, assessment, picture, run)
+
+
+def _draw(pretrained: Pretrained, records: Records, path: Path, name: str) -> None:
+    found = pretrained.reconstruct(records)
+    after = None if found.after is None else found.after[: len(found.original)]
+    draw_reconstruction(
+        path,
+        original=found.original,
+        hidden=found.hidden,
+        before=found.before,
+        after=after,
+        title=f"{name}: {MOST_SAMPLES} test samples that the encoder never saw",
+    )
+
+
+def _watch(observe: Stage, name: str, before: float, share: float) -> Callable[..., None]:
+    def watch(progress: Any, done: float, line: dict[str, Any]) -> None:
+        observe(f"{name}: step {progress.step}", before + share * done)
+
+    return watch

@@ -1,0 +1,243 @@
+"""Measure honestly whether pretraining helped."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metamae import artifact
+from metamae.atomic import write_text_atomically
+from metamae.errors import DataError
+from metamae.evaluation import EVALUATIONS
+from metamae.evaluation.base import Budget, judge
+from metamae.pretrained import Pretrained, load
+from metamae.readers import read
+from metamae.records import Index, Records
+from metamae.registry import did_you_mean
+from metamae.representations import represent
+from metamae.scoring.result import Judgement
+from metamae.scoring.split import train_test
+from metamae.scoring.task import Array, Task, infer_task
+from metamae.scoring.verdict import Verdict, verdict
+from metamae.version import VERSION
+
+log = logging.getLogger("metamae")
+TEST_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What was found about one label.
+
+    Attributes:
+        label: Its name.
+        source: The data set.
+        judgements: One per evaluation.
+        verdicts: One per evaluation; the first is the one to quote.
+        num_train: Labelled training samples.
+        num_test: Labelled test samples.
+        seed: Of split, draws and bootstrap.
+        notes: What a reader should know.
+    """
+
+    label: str
+    source: str
+    judgements: tuple[Judgement, ...]
+    verdicts: tuple[Verdict, ...]
+    num_train: int
+    num_test: int
+    seed: int
+    notes: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """Whether pretraining helped, in one sentence."""
+        return self.verdicts[0].sentence()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON can hold."""
+        return {
+            "version": VERSION,
+            "data": self.source,
+            "label": self.label,
+            "task": self.judgements[0].task.to_dict(),
+            "num_train": self.num_train,
+            "num_test": self.num_test,
+            "seed": self.seed,
+            "verdict": self.sentence,
+            "notes": list(self.notes),
+            "results": [r.to_dict() for j in self.judgements for r in j.results],
+            "comparisons": [c.to_dict() for j in self.judgements for c in j.comparisons],
+            "verdicts": [v.to_dict() for v in self.verdicts],
+        }
+
+
+def evaluate(
+    run: str | Path | Pretrained,
+    data: Any,
+    label: str,
+    *,
+    test: Any = None,
+    group: str | None = None,
+    task: str = "auto",
+    evaluations: Sequence[str] = ("linear_probe", "knn"),
+    budgets: Sequence[Budget] = ("all", 5),
+    draws: int = 10,
+    test_share: float = TEST_SHARE,
+    seed: int = 0,
+    device: str = "auto",
+) -> Assessment:
+    """Score the embeddings beside raw features, PCA and the untrained encoder.
+
+    All four see the same split and the same labels. Nothing is chosen on the test samples. The
+    findings are also written to `results.json` in the run's folder.
+
+    Args:
+        run: Folder of a run, or what `load` returned.
+        data: Labelled samples.
+        label: Name of the label's field; several names with commas for a multilabel task.
+        test: Labelled test samples; without them a part of `data` is set aside.
+        group: Field that says which samples belong together, e.g. to one person: no group is
+            both in training and in test.
+        task: "classification", "regression", "multilabel", or "auto".
+        evaluations: Registered names.
+        budgets: Training labels to use, each "all" or a number per class.
+        draws: Draws of training labels for each budget in numbers.
+        test_share: Share of the samples that is set aside.
+        seed: Of split, draws and bootstrap.
+        device: Where to embed.
+
+    Raises:
+        ConfigError: If a name or a setting is refused.
+        DataError: If the label is missing, was an input of the encoder, or cannot be learnt.
+        ArtifactError: If the run cannot be loaded.
+    """
+    pretrained = run if isinstance(run, Pretrained) else load(run, device=device)
+    chosen = [EVALUATIONS.build(name) for name in evaluations]
+    records = data if isinstance(data, Records) else read(data)
+    names = [name.strip() for name in label.split(",")]
+    _check_no_leak(pretrained, names)
+    parts = _split(records, test, names, group, task, test_share, seed)
+    train, held = pretrained.records(parts.train), pretrained.records(parts.test)
+    notes = list(_notes(pretrained, parts))
+    features = represent(pretrained, train, held, seed=seed)
+    judgements = tuple(
+        judge(
+            evaluation,
+            features,
+            parts.y_train,
+            parts.y_test,
+            parts.task,
+            budgets=budgets,
+            draws=draws,
+            seed=seed,
+            groups_train=parts.groups_train,
+            groups_test=parts.groups_test,
+        )
+        for evaluation in chosen
+    )
+    notes += dict.fromkeys(note for judgement in judgements for note in judgement.notes)
+    found = Assessment(
+        label=label,
+        source=records.source,
+        judgements=judgements,
+        verdicts=tuple(verdict(j, pretrained.config.method) for j in judgements),
+        num_train=max(r.num_train for r in judgements[0].results),
+        num_test=judgements[0].results[0].num_test,
+        seed=seed,
+        notes=tuple(notes),
+    )
+    if not isinstance(run, Pretrained):
+        _remember(Path(run), found)
+    return found
+
+
+@dataclass(frozen=True)
+class _Parts:
+    train: Records
+    test: Records
+    y_train: Array
+    y_test: Array
+    task: Task
+    groups_train: Array | None
+    groups_test: Array | None
+
+
+def _split(
+    records: Records,
+    test: Any,
+    names: list[str],
+    group: str | None,
+    task: str,
+    test_share: float,
+    seed: int,
+) -> _Parts:
+    labels, groups = _labels(records, names), _column(records, group)
+    grouped: tuple[Array | None, Array | None]
+    if test is None:
+        found, y = infer_task(labels, ",".join(names), task)
+        rng = np.random.default_rng([seed, 0])
+        a, b = train_test(y, found, test_share=test_share, groups=groups, rng=rng)
+        sets, ys = (records.subset(a), records.subset(b)), (y[a], y[b])
+        grouped = (None, None) if groups is None else (groups[a], groups[b])
+    else:
+        other = test if isinstance(test, Records) else read(test)
+        # One task for both files, so that a class has one code.
+        both = np.concatenate([labels, _labels(other, names)])
+        found, y = infer_task(both, ",".join(names), task)
+        sets, ys = (records, other), (y[: len(records)], y[len(records) :])
+        grouped = groups, _column(other, group)
+    return _Parts(*sets, *ys, found, *grouped)
+
+
+def _labels(records: Records, names: list[str]) -> Array:
+    every: Index = np.arange(len(records))
+    columns = [np.asarray(records[name][every]) for name in names]
+    return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
+
+
+def _column(records: Records, name: str | None) -> Array | None:
+    return None if name is None else np.asarray(records[name][np.arange(len(records))])
+
+
+def _check_no_leak(pretrained: Pretrained, names: list[str]) -> None:
+    inputs = pretrained.schema.modality.columns
+    for name in names:
+        if name in inputs:
+            raise DataError(
+                f"Label {name!r} must not have been an input of the encoder; it was, so every "
+                f"score would be too good. Pretrain again with --ignore {name}."
+            )
+    if not names or not all(names):
+        raise DataError(f"Evaluate.label must name a field; got {names}.{did_you_mean('', inputs)}")
+
+
+def _notes(pretrained: Pretrained, parts: _Parts) -> list[str]:
+    notes = []
+    data = pretrained.config.data
+    if data.get("source") == parts.test.source and data.get("source") not in ("array", "list"):
+        notes.append(
+            "the encoder saw the test samples during pretraining, without their labels; a test "
+            "file of its own (--test) would be stricter"
+        )
+    if not pretrained.finished:
+        notes.append("the run was interrupted before its budget was used")
+    return notes
+
+
+def _remember(folder: Path, found: Assessment) -> None:
+    """Put the findings into `results.json`, in the place of older ones on the same label."""
+    path = folder / artifact.RESULTS
+    new = found.to_dict()
+    kept = []
+    if path.is_file():
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            log.warning("%s was damaged and is written anew", path)
+    kept = [old for old in kept if (old["data"], old["label"]) != (new["data"], new["label"])]
+    write_text_atomically(path, json.dumps([*kept, new], indent=1))
