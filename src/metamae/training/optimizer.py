@@ -15,9 +15,8 @@ def make_optimizer(module: nn.Module, settings: TrainSettings) -> torch.optim.Ad
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=settings.lr, betas=(0.9, 0.95)
-    )
+    filled = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(filled, lr=settings.lr, betas=(0.9, 0.95), fused=True)
 
 
 def rate(settings: TrainSettings, progress: float) -> float:

@@ -1,0 +1,165 @@
+"""Speed and memory of a training step at the paper's size, on four shapes of data.
+
+    python benchmarks/step.py                 all shapes and methods, about five minutes
+    python benchmarks/step.py image metamae   one of them, in this process
+
+Each row is measured in a process of its own, so that its peak memory is its own. "share" is the
+arithmetic of the step, counted by PyTorch's flop counter, divided by the time that a float32
+matrix product of the same machine needs for as much, timed just before and after the step.
+"reading" is the time to read a batch from a file as a share of a step's. The data are random:
+neither speed nor memory depends on them.
+"""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from metamae.build import SIZES, build_method
+from metamae.config import Choices, choose, resolve
+from metamae.readers import read
+from metamae.schema import infer_schema
+from metamae.training.batches import Batches
+from metamae.training.optimizer import make_optimizer
+
+SAMPLES = 1024
+STEPS = 3
+
+
+def series(rng: np.random.Generator) -> np.ndarray:
+    """PAMAP2: 52 channels, 320 points, cell 5."""
+    return rng.normal(size=(SAMPLES, 52, 320)).astype(np.float32)
+
+
+def table(rng: np.random.Generator) -> np.ndarray:
+    """HIGGS: 28 columns."""
+    return rng.normal(size=(SAMPLES, 28)).astype(np.float32)
+
+
+def symbols(rng: np.random.Generator) -> np.ndarray:
+    """Genomics: 250 letters of an alphabet of 4."""
+    return rng.integers(0, 4, (SAMPLES, 250)).astype(np.int64)
+
+
+def image(rng: np.random.Generator) -> np.ndarray:
+    """EuroSAT: 13 bands, 64 x 64, cell 8."""
+    return rng.normal(size=(SAMPLES, 13, 64, 64)).astype(np.float32)
+
+
+# Shape -> maker, batch size, settings. Batch sizes and cells: arXiv:2310.16318's code.
+SHAPES: dict[str, tuple[Callable[[np.random.Generator], np.ndarray], int, dict[str, object]]] = {
+    "series": (series, 256, {"modality": "series", "cell": 5, "ratio": 0.85}),
+    "table": (table, 256, {"modality": "table", "ratio": 0.5}),
+    "symbols": (symbols, 32, {"modality": "symbols", "ratio": 0.5}),
+    "image": (image, 64, {"modality": "image", "cell": 8, "ratio": 0.75}),
+}
+METHODS = ("mae", "metamae")
+
+
+def matrix_speed() -> float:
+    """Float32 operations per second of a large matrix product, the best of five."""
+    a, b = torch.randn(1536, 1536), torch.randn(1536, 1536)
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - start)
+    return 2 * 1536**3 / best
+
+
+def measure(shape: str, method: str) -> dict[str, float]:
+    """Time steps of one method on one shape in this process."""
+    maker, batch_size, settings = SHAPES[shape]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "X.npy"
+        np.save(path, maker(np.random.default_rng(0)))
+        records = read(path)
+        asked = {**settings, "method": method, "size": "paper", "batch_size": batch_size}
+        choices = choose(Choices(), asked)
+        schema = infer_schema(
+            records, modality=choices.modality, settings=choices.settings["modality"]
+        )
+        spec = schema.modality
+        config = resolve(
+            choices, spec, num_samples=len(records), device="cpu", data={}, version="benchmark"
+        )
+        model = build_method(
+            spec,
+            SIZES["paper"],
+            method=method,
+            method_settings=config.settings["method"],
+            masking=config.masking,
+            masking_settings=config.settings["masking"],
+            seed=0,
+        )
+        batches = Batches(spec, records, batch_size=batch_size, seed=0)
+        optimizer, rng = make_optimizer(model, config.train), torch.Generator().manual_seed(0)
+
+        def step() -> None:
+            optimizer.zero_grad(set_to_none=True)
+            model(batch, rng).loss.backward()
+            optimizer.step()
+
+        readings = [timed(lambda n=n: batches.read(n)) for n in range(4)]
+        batch = batches.read(0)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with FlopCounterMode(display=False) as counter:
+            step()
+        speed = [matrix_speed()]
+        times = [timed(step) for _ in range(STEPS)]
+        speed.append(matrix_speed())
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = statistics.median(times)
+    flops = counter.get_total_flops()
+    return {
+        "seconds": seconds,
+        "samples_per_second": batch_size / seconds,
+        "peak_gb": peak / 2**20,
+        "step_gb": (peak - before) / 2**20,
+        "gflop": flops / 1e9,
+        "share": flops / seconds / max(speed),
+        "matrix_gflops": max(speed) / 1e9,
+        "reading": statistics.median(readings) / seconds,
+    }
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that `work` takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure all, or what the command line names."""
+    if len(sys.argv) == 3:
+        print(json.dumps(measure(sys.argv[1], sys.argv[2])))
+        return
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, size paper")
+    print("shape    method   s/step  samples/s  peak GB  step GB  share  reading  x MAE")
+    for shape in SHAPES:
+        plain = 0.0
+        for method in METHODS:
+            command = [sys.executable, __file__, shape, method]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            row = json.loads(done.stdout)
+            plain = plain or row["seconds"]
+            print(
+                f"{shape:8} {method:8} {row['seconds']:6.2f} {row['samples_per_second']:10.1f} "
+                f"{row['peak_gb']:8.2f} {row['step_gb']:8.2f} {row['share']:6.0%} "
+                f"{row['reading']:8.1%} {row['seconds'] / plain:6.2f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
