@@ -58,7 +58,10 @@ INSIDE = {
 
 
 def our_name(theirs: str) -> str:
-    for stack, ours in (("encoder.", "backbone.encoder.blocks."), ("decoder.", "decoder.mixer.blocks.")):
+    for stack, ours in (
+        ("encoder.", "backbone.encoder.blocks."),
+        ("decoder.", "decoder.mixer.blocks."),
+    ):
         if theirs.startswith(stack):
             number, rest = theirs[len(stack) :].split(".", 1)
             module, leaf = rest.rsplit(".", 1)

@@ -33,7 +33,7 @@ DEFAULT_POSITION = 2
 # Fits without a gain after which weaker ones are not tried.
 PATIENCE = 2
 # Training values below which a fit stays on one thread.
-SMALL = 10**6
+SMALL = 5 * 10**7
 # Values projected at once, 64 MB of float64.
 BLOCK = 2**23
 
@@ -57,12 +57,12 @@ class LinearProbe(Evaluation):
     def fit_predict(
         self, train: Labelled, test_features: Array, task: Task, rng: np.random.Generator
     ) -> Prediction:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
 
         onto = _Coordinates.fit(train.features)
         inside, outside = onto(train.features), onto(test_features)
-        # The steps of a small fit take microseconds: waking threads for each costs more than they
-        # save, and on a busy machine ten times more.
+        # A step multiplies by a few columns only, which the memory limits: a second thread won
+        # nothing with 10 million values on two idle cores, and on busy ones cost eight times more.
         with threadpool_limits(1 if inside.size < SMALL else None):
             position = self._choose(inside, train, task, rng)
             (prediction,) = self._path(inside, train.labels, outside, task, [position])

@@ -1,7 +1,7 @@
 """A picture of what a method makes of samples that it saw in part.
 
-One row per sample: the original, what was left visible, and the reconstruction before and after
-the inner step. Images are drawn as images, series as curves, rows of a table as strips of
+One row per sample: the original, what was left visible, and the same completed with what the
+method predicts for the hidden part, before and after the inner step. Images are drawn as images, series as curves, rows of a table as strips of
 coloured cells.
 """
 
@@ -64,10 +64,13 @@ def draw_reconstruction(
     panels = [
         Panel("original", original),
         Panel("visible part", original, hidden),
-        Panel("reconstruction" if after is None else "before the inner step", before),
+        Panel(
+            "completed" if after is None else "completed before the inner step",
+            np.where(hidden, before, original),
+        ),
     ]
     if after is not None:
-        panels.append(Panel("after the inner step", after))
+        panels.append(Panel("completed after the inner step", np.where(hidden, after, original)))
     draw = _painter(original)
     rows = min(len(original), MOST_SAMPLES)
     tall = 1.3 if original.ndim == 4 else 0.8

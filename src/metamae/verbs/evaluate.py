@@ -123,7 +123,7 @@ def evaluate(
     _check_no_leak(pretrained, names)
     parts = _split(records, test, names, group, task, test_share, seed)
     train, held = pretrained.records(parts.train), pretrained.records(parts.test)
-    notes = list(_notes(pretrained, parts))
+    notes = _notes(pretrained, _seen(pretrained, records if test is None else parts.test))
     features = represent(pretrained, train, held, seed=seed)
     judgements = tuple(
         judge(
@@ -141,6 +141,9 @@ def evaluate(
         for evaluation in chosen
     )
     notes += dict.fromkeys(note for judgement in judgements for note in judgement.notes)
+    unlabelled = judgements[0].num_unlabelled
+    if unlabelled:
+        notes.append(f"{unlabelled} samples have no label and are left out")
     found = Assessment(
         label=label,
         source=records.source,
@@ -179,7 +182,7 @@ def _split(
     labels, groups = _labels(records, names), _column(records, group)
     grouped: tuple[Array | None, Array | None]
     if test is None:
-        found, y = infer_task(labels, ",".join(names), task)
+        found, y = infer_task(labels, ",".join(names), task, _label_names(names))
         rng = np.random.default_rng([seed, 0])
         a, b = train_test(y, found, test_share=test_share, groups=groups, rng=rng)
         sets, ys = (records.subset(a), records.subset(b)), (y[a], y[b])
@@ -188,7 +191,7 @@ def _split(
         other = test if isinstance(test, Records) else read(test)
         # One task for both files, so that a class has one code.
         both = np.concatenate([labels, _labels(other, names)])
-        found, y = infer_task(both, ",".join(names), task)
+        found, y = infer_task(both, ",".join(names), task, _label_names(names))
         sets, ys = (records, other), (y[: len(records)], y[len(records) :])
         grouped = groups, _column(other, group)
     return _Parts(*sets, *ys, found, *grouped)
@@ -198,6 +201,10 @@ def _labels(records: Records, names: list[str]) -> Array:
     every: Index = np.arange(len(records))
     columns = [np.asarray(records[name][every]) for name in names]
     return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
+
+
+def _label_names(names: list[str]) -> tuple[str, ...]:
+    return tuple(names) if len(names) > 1 else ()
 
 
 def _column(records: Records, name: str | None) -> Array | None:
@@ -216,10 +223,9 @@ def _check_no_leak(pretrained: Pretrained, names: list[str]) -> None:
         raise DataError(f"Evaluate.label must name a field; got {names}.{did_you_mean('', inputs)}")
 
 
-def _notes(pretrained: Pretrained, parts: _Parts) -> list[str]:
+def _notes(pretrained: Pretrained, seen: bool) -> list[str]:
     notes = []
-    data = pretrained.config.data
-    if data.get("source") == parts.test.source and data.get("source") not in ("array", "list"):
+    if seen:
         notes.append(
             "the encoder saw the test samples during pretraining, without their labels; a test "
             "file of its own (--test) would be stricter"
@@ -227,6 +233,13 @@ def _notes(pretrained: Pretrained, parts: _Parts) -> list[str]:
     if not pretrained.finished:
         notes.append("the run was interrupted before its budget was used")
     return notes
+
+
+def _seen(pretrained: Pretrained, records: Records) -> bool:
+    """Whether samples are, as far as can be told, those that the encoder learnt from."""
+    data = pretrained.config.data
+    whole = records.index is None and data.get("samples") == len(records)
+    return whole and data.get("source") == records.source
 
 
 def _remember(folder: Path, found: Assessment) -> None:
