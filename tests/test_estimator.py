@@ -1,6 +1,5 @@
 """`Embedder` as a scikit-learn transformer."""
 
-import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from metamae import Embedder

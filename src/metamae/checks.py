@@ -3,6 +3,7 @@
 Who owns the setting, the rule that it broke, the value it had, and a value that would do.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,7 +14,7 @@ from metamae.registry import did_you_mean
 def check_between(
     name: str, value: float, low: float, high: float, *, closed: bool = False
 ) -> float:
-    """Return `value` if it is a number between `low` and `high`.
+    """Return `value` if it is a finite number between `low` and `high`.
 
     Args:
         name: Owner and setting, e.g. "RandomMasking.ratio".
@@ -26,7 +27,11 @@ def check_between(
         ConfigError: If it is not.
     """
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not (low <= value <= high if closed else low < value < high):
+    if (
+        not number
+        or not math.isfinite(value)
+        or not (low <= value <= high if closed else low < value < high)
+    ):
         rule = "between" if closed else "strictly between"
         raise ConfigError(
             f"{name} must be a number {rule} {low:g} and {high:g}; got {value!r}. "
@@ -50,8 +55,7 @@ def check_one_of(name: str, value: Any, known: Iterable[str]) -> str:
     known = list(known)
     if not isinstance(value, str) or value not in known:
         raise ConfigError(
-            f"{name} must be one of its known values; got {value!r}."
-            f"{did_you_mean(str(value), known)}"
+            f"{name} must be one of its known values; got {value!r}.{did_you_mean(value, known)}"
         )
     return value
 

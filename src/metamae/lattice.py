@@ -48,15 +48,12 @@ def guess_layout(
     sides = shape[1:]
     if axes == 0:
         axes = _guess_axes(sides, dtype)
-    if len(sides) == axes:
-        layout = "none"
-    elif len(sides) == axes + 1 and 1 <= axes <= 3:
-        layout = "first" if sides[0] <= sides[-1] else "last"
-    else:
+    if axes not in (1, 2, 3) or len(sides) not in (axes, axes + 1):
         raise ConfigError(
-            f"Grid.axes must be the number of axes of a sample besides its channels; got {axes} "
+            f"Grid.axes must be the number of axes of a sample besides its channels; got {axes!r} "
             f"for samples of shape {sides}. {max(1, min(3, len(sides) - 1))} would do."
         )
+    layout = "none" if len(sides) == axes else "first" if sides[0] <= sides[-1] else "last"
     where = "no channel axis" if layout == "none" else f"channels {layout}"
     kind = {1: "series", 2: "images", 3: "volumes"}[axes]
     return axes, layout, f"samples of shape {sides} taken as {kind}, {where} (override: layout)"
@@ -68,14 +65,14 @@ def _guess_axes(sides: tuple[int, ...], dtype: np.dtype[Any]) -> int:
         return 2 if picture else 1
     if len(sides) == 3:
         return 2 if min(sides[0], sides[-1]) <= 32 else 3
-    return max(1, len(sides) - 1)
+    return min(3, max(1, len(sides) - 1))
 
 
 def auto_cell(size: tuple[int, ...], channels: int) -> tuple[int, ...]:
     """Choose a cell that cuts a sample into about 64 tokens, and divides it where one near does.
 
     Tokens hold at least 2 values per axis, and more tokens are taken while one would hold
-    over a thousand values.
+    over a thousand values. A sample of at least 2 points gives at least 2 tokens.
     """
     axes, target = len(size), TOKENS * (4 if len(size) == 3 else 1)
     while True:
@@ -84,8 +81,12 @@ def auto_cell(size: tuple[int, ...], channels: int) -> tuple[int, ...]:
         if channels * math.prod(cell) < 2**axes:
             cell = tuple(min(n, max(c, 2)) for n, c in zip(size, cell, strict=True))
         if channels * math.prod(cell) <= MOST_VALUES or target >= MOST_TOKENS:
-            return cell
+            break
         target *= 2
+    if cell == size:
+        longest = max(range(axes), key=lambda axis: size[axis])
+        cell = tuple(-(-n // 2) if axis == longest else n for axis, n in enumerate(cell))
+    return cell
 
 
 def _near_divisor(points: int, ideal: float) -> int:

@@ -9,10 +9,10 @@ from typing import Any
 from metamae.errors import ConfigError
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the nearest known one, then all."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"{hint} Known: {', '.join(known) or 'none'}."
 
@@ -38,7 +38,7 @@ class Registry:
         Raises:
             ConfigError: If there is none; the message offers the nearest name.
         """
-        if name not in self.entries:
+        if not isinstance(name, str) or name not in self.entries:
             raise ConfigError(f"Unknown {self.kind} {name!r}.{did_you_mean(name, self.entries)}")
         module = importlib.import_module(f"{self.package}.{name}")
         plugin: type[Any] = getattr(module, self.entries[name])

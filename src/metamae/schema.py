@@ -104,6 +104,7 @@ def infer_schema(
     """
     if modality != "auto" and modality not in KINDS:
         raise ConfigError(f"Unknown modality {modality!r}.{did_you_mean(modality, KINDS)}")
+    ignore = tuple(ignore)
     for name in ignore:
         records[name]  # a name that is not there is a slip of the user's
     inputs, notes = _inputs(records.without(ignore))
@@ -138,7 +139,7 @@ def _inputs(records: Records) -> tuple[Records, list[str]]:
     names = list(records)
     if len(names) == 1:
         return records, []
-    arrays = [name for name in names if len(records[name].shape) > 1 and name not in LABELS]
+    arrays = [name for name in names if len(records[name].shape) > 1 and name.lower() not in LABELS]
     if "X" in arrays or len(arrays) == 1:
         chosen = "X" if "X" in arrays else arrays[0]
         others = [name for name in names if name != chosen]

@@ -51,8 +51,9 @@ def keep_best(scores: Tensor, padding: Tensor | None, ratio: float) -> Mask:
         hidden = torch.ones_like(scores, dtype=torch.bool).scatter(1, kept, False)
         return Mask(hidden, kept)
     there = (~padding).sum(dim=1)  # (B,)
-    wanted = (there * (1 - ratio)).round().clamp(min=1).minimum((there - 1).clamp(min=1))
-    wanted = wanted.minimum(there)
+    # `num_visible` of every row, in its precision: float32 would round other ties than it does.
+    wanted = (there.double() * (1 - ratio)).round().clamp(min=1)
+    wanted = wanted.minimum((there - 1).clamp(min=1)).minimum(there)
     best = scores.masked_fill(padding, float("-inf")).topk(most, dim=1).indices  # (B, V)
     empty = torch.arange(most, device=scores.device) >= wanted[:, None]  # (B, V)
     # N stands for "none" while sorting, so that the empty slots come last.

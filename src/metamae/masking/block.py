@@ -35,24 +35,30 @@ class BlockMasking(Masking):
         noise = torch.rand(B, N, generator=rng, device=device)
         if tokens.neighbours is None:
             return noise
-        start = torch.rand(B, N, generator=rng, device=device)
+        there = torch.ones(B, N, dtype=torch.bool, device=device)
         if tokens.padding is not None:
-            start = start.masked_fill(tokens.padding, -1)
+            there = ~tokens.padding
+        start = torch.rand(B, N, generator=rng, device=device).masked_fill(~there, -1)
         centres = start.topk(min(self.blocks, N), dim=1).indices
-        reached = torch.zeros(B, N, dtype=torch.bool, device=device).scatter(1, centres, True)
-        return _hops(reached, tokens.neighbours, round(N * self.ratio)) + noise
+        reached = torch.zeros_like(there).scatter(1, centres, True) & there
+        return _hops(reached, tokens.neighbours, there, self.ratio) + noise
 
 
-def _hops(reached: Tensor, neighbours: Tensor, enough: int) -> Tensor:
-    """Hops from the tokens reached at first to each token, (B, N), counted until `enough` are."""
+def _hops(reached: Tensor, neighbours: Tensor, there: Tensor, ratio: float) -> Tensor:
+    """Hops from the tokens reached at first to each token, (B, N), as far as they matter.
+
+    A region grows across tokens that are missing, but only those that are there count.
+    """
     B, N = reached.shape
     near = neighbours.expand(B, *neighbours.shape[-2:])  # (B, N, K)
-    there, near = near >= 0, near.clamp(min=0)
+    exists, near = near >= 0, near.clamp(min=0)
+    enough = there.sum(dim=1) * ratio + 1  # (B,)
     hops = torch.full((B, N), float(N), device=reached.device).masked_fill(reached, 0.0)
     for hop in range(1, N):
-        touched = reached.gather(1, near.flatten(1)).view_as(near) & there
+        touched = reached.gather(1, near.flatten(1)).view_as(near) & exists
         grown = reached | touched.any(dim=2)
-        if bool((grown == reached).all()) or bool((reached.sum(dim=1) > enough).all()):
+        counted = (reached & there).sum(dim=1)
+        if bool((grown == reached).all()) or bool((counted >= enough).all()):
             break
         hops = hops.masked_fill(grown & ~reached, float(hop))
         reached = grown

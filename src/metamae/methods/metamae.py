@@ -117,7 +117,6 @@ class MetaMAE(Method):
         self, latent: Tensor, batch: Batch, tokens: Tokens, mask: Mask, support: Tensor
     ) -> "Adapted":
         """Move the latents (B, 1 + V, D) down the gradient of the support set's error."""
-        start = latent
         errors_before = latent.new_zeros(())
         for number in range(self.inner_steps):
             # The gradient is needed at evaluation too, where nothing else asks for one.
@@ -133,8 +132,6 @@ class MetaMAE(Method):
             if number == 0:
                 errors_before = errors.detach()
             latent = latent - self.inner_lr * gradient
-        if not start.requires_grad:
-            latent = latent.detach()
         return Adapted(latent, errors_before)
 
     def inner_loss(self, errors: Tensor, support: Tensor) -> Tensor:
@@ -145,7 +142,8 @@ class MetaMAE(Method):
 
     def contrast(self, before: Tensor, after: Tensor, mask: Mask) -> Tensor:
         """NT-Xent between the pooled latents before and after, the summary token left out."""
-        if self.contrast_weight == 0:
+        # One sample has no other to be told from, and no batch statistics.
+        if self.contrast_weight == 0 or len(before) < 2:
             return before.new_zeros(())
         a, b = (self.projector(pool(z[:, 1:], mask.padding)) for z in (before, after))
         return nt_xent(a, b, self.temperature)

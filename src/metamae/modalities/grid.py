@@ -31,8 +31,10 @@ from metamae.records import Index, Records
 from metamae.types import Batch, Tokens
 
 NAMES = {1: "series", 2: "image", 3: "volume"}
-# Samples from which means and standard deviations are taken: enough for three digits.
+# Means and standard deviations are taken from so many samples, which gives three digits, or from
+# fewer large ones.
 STATISTICS_FROM = 4096
+STATISTICS_VALUES = 2**25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,14 +114,17 @@ class Grid(Modality):
                 f"Grid.layout must be 'auto', 'first', 'last' or 'none'; got {layout!r}. "
                 f"'first' means samples of shape (channels, *size)."
             )
-        some = LAYOUTS[layout](np.asarray(records.sample(STATISTICS_FROM, rng)[name][:]))
-        channels, size = some.shape[1], some.shape[2:]
-        if not 1 <= len(size) <= 3 or 0 in size:
-            raise DataError(
-                f"{records.source}: a lattice must have 1 to 3 axes besides channels; got samples "
-                f"of shape {column.shape[1:]} with layout {layout!r}. Set `axes` or `layout`."
+        found = len(column.shape) - (1 if layout == "none" else 2)
+        if found != axes if axes else not 1 <= found <= 3:
+            raise ConfigError(
+                f"Grid.layout must leave {axes or '1 to 3'} axes besides channels; got {layout!r} "
+                f"for samples of shape {column.shape[1:]}. 'auto' would do."
             )
-        mean, std, warnings = _statistics(some.astype(np.float64), records)
+        most = STATISTICS_VALUES // math.prod(column.shape[1:])
+        some = records.sample(max(16, min(STATISTICS_FROM, most)), rng)
+        values = LAYOUTS[layout](np.asarray(some[name][:]))
+        channels, size = values.shape[1], values.shape[2:]
+        mean, std, warnings = _statistics(values.astype(np.float64), some)
         steps = auto_cell(size, channels) if cell == "auto" else _per_axis(cell, len(size))
         spec = cls(
             column=name,
@@ -169,10 +174,9 @@ class Grid(Modality):
             row = int(values.isinf().flatten(1).any(dim=1).nonzero()[0])
             raise DataError(
                 f"{records.where(int(index[row]))}: field {self.column!r} must hold finite "
-                f"numbers; got infinity. NaN marks a value as missing."
+                f"numbers; got infinity, or one too far from the training data for float32. NaN "
+                f"marks a value as missing."
             )
-        shape = (1, self.channels, *[1] * len(self.size))
-        values = (values - torch.tensor(self.mean).view(shape)) / torch.tensor(self.std).view(shape)
         whole = all(n % c == 0 for n, c in zip(self.size, self.cell, strict=True))
         if whole and not missing.any():
             return {"cells": to_cells(values, self.counts, self.cell)}
@@ -186,16 +190,26 @@ class Grid(Modality):
         return {"cells": to_cells(values.nan_to_num(0.0), self.counts, self.cell), "valid": valid}
 
     def _values(self, records: Records, index: Index) -> Tensor:
-        """Samples with channels first, (B, C, *size) float32, in the user's units."""
+        """Samples with channels first, (B, C, *size) float32, in standard deviations."""
         rows = np.asarray(records[self.column][index])
         expected = LAYOUTS[self.layout](np.empty((0, *rows.shape[1:]))) if rows.ndim > 1 else rows
-        if rows.dtype == object or expected.shape[1:] != (self.channels, *self.size):
+        if rows.dtype.kind not in "fiub" or expected.shape[1:] != (self.channels, *self.size):
             raise DataError(
                 f"{records.source}: field {self.column!r} must hold samples of {self.describe()} "
-                f"(channels {self.layout}), as in training; got shape {rows.shape[1:]}. Cut, pad "
-                f"or resample them to that shape."
+                f"(channels {self.layout}), as in training; got shape {rows.shape[1:]} of "
+                f"{rows.dtype}. Cut, pad or resample them to that shape."
             )
-        return torch.from_numpy(LAYOUTS[self.layout](rows).astype(np.float32))
+        # Float32 cannot hold, say, seconds since 1970: scaled first, rounded second.
+        precise = np.result_type(rows.dtype, np.float32)
+        mean, std = (v.astype(precise) for v in self._scale())
+        with np.errstate(over="ignore"):
+            scaled = ((LAYOUTS[self.layout](rows) - mean) / std).astype(np.float32)
+        return torch.from_numpy(scaled)
+
+    def _scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation of each channel, (C, 1, ...) float64."""
+        shape = (self.channels, *[1] * len(self.size))
+        return np.array(self.mean).reshape(shape), np.array(self.std).reshape(shape)
 
     def raw(self, records: Records, index: Index) -> Features:
         batch = self.batch(records, index)
@@ -243,12 +257,9 @@ class GridTokenizer(Tokenizer):
         return self.error(torch.zeros_like(batch["cells"]), batch)
 
     def decode(self, predicted: Tensor, batch: Batch) -> NDArray[Any]:
-        """Lay cells (B, N, P) back into samples (B, C, *size)."""
-        spec = self.spec
-        whole = self._lay(predicted.detach().float()).cpu()
-        shape = (1, spec.channels, *[1] * len(spec.size))
-        mean, std = (torch.tensor(v).view(shape) for v in (spec.mean, spec.std))
-        values: NDArray[Any] = (whole * std + mean).numpy()
+        """Lay cells (B, N, P) back into samples (B, C, *size) float64."""
+        mean, std = self.spec._scale()
+        values: NDArray[Any] = self._lay(predicted.detach().double()).cpu().numpy() * std + mean
         return values
 
     def original(self, batch: Batch) -> NDArray[Any]:
@@ -285,8 +296,8 @@ def _only_column(records: Records) -> tuple[str, Any]:
 
 
 def _per_axis(cell: Any, axes: int) -> tuple[int, ...]:
-    steps = [cell] * axes if isinstance(cell, int) else list(cell) if cell else []
-    if isinstance(cell, str) or not all(isinstance(n, int) for n in steps):
+    steps = list(cell) if isinstance(cell, list | tuple) else [cell] * axes
+    if not all(isinstance(n, int) and not isinstance(n, bool) for n in steps):
         raise ConfigError(
             f"Grid.cell must be 'auto', a whole number or one per axis; got {cell!r}. "
             f"{[4] * axes} would do."
@@ -298,13 +309,22 @@ def _statistics(
     values: NDArray[np.float64], records: Records
 ) -> tuple[tuple[float, ...], tuple[float, ...], list[str]]:
     """Mean and standard deviation of each channel over (S, C, *size), NaN left out."""
-    flat = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
-    if np.isinf(flat).any():
-        row = int(np.isinf(values.reshape(len(values), -1)).any(axis=1).argmax())
+    if values.size == 0:
         raise DataError(
-            f"{records.source}: values must be finite; got infinity near sample {row}. NaN marks "
-            f"a value as missing."
+            f"{records.source}: samples must hold values; got shape {values.shape[1:]}. Leave "
+            f"the field out."
         )
+    samples = values.reshape(len(values), -1)
+    for broken, got in (
+        (np.isinf(samples).any(axis=1), "infinity. NaN marks a value as missing"),
+        (np.isnan(samples).all(axis=1), "only NaN. Leave this sample out"),
+    ):
+        if broken.any():
+            raise DataError(
+                f"{records.where(int(broken.argmax()))}: values must be finite numbers, or NaN "
+                f"where they are missing; got {got}."
+            )
+    flat = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
     there = ~np.isnan(flat)
     count = there.sum(axis=1)
     if (count == 0).any():
@@ -313,8 +333,9 @@ def _statistics(
             f"{int((count == 0).argmax())}. Leave that channel out."
         )
     mean = np.where(there, flat, 0).sum(axis=1) / count
-    std = np.sqrt(np.where(there, flat - mean[:, None], 0.0).__pow__(2).sum(axis=1) / count)
-    flat_channels = np.flatnonzero(std <= 1e-12 * np.maximum(1.0, np.abs(mean)))
+    std = np.sqrt(np.square(np.where(there, flat - mean[:, None], 0.0)).sum(axis=1) / count)
+    # No absolute bound: a magnetic field of 1e-13 tesla is a signal and no rounding error.
+    flat_channels = np.flatnonzero(std <= 1e-12 * np.abs(mean))
     if len(flat_channels) == len(std):
         raise DataError(
             f"{records.source}: values must vary; got the constant {mean[0]:g} everywhere. There "

@@ -339,7 +339,7 @@ def _measure(
     if len(there) == 0:
         return None, "is left out: all its values are missing"
     mean, std = float(there.mean()), float(there.std())
-    if std <= 1e-12 * max(1.0, abs(mean)):
+    if std <= 1e-12 * abs(mean):
         return None, f"is left out: it is constant ({mean:g})"
     missing = 1 - len(there) / len(numbers)
     note = f"misses {missing:.0%} of its values" if missing > 0.2 else ""

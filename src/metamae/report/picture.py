@@ -1,8 +1,8 @@
 """A picture of what a method makes of samples that it saw in part.
 
 One row per sample: the original, what was left visible, and the same completed with what the
-method predicts for the hidden part, before and after the inner step. Images are drawn as images, series as curves, rows of a table as strips of
-coloured cells.
+method predicts for the hidden part, before and after the inner step. Images are drawn as images,
+series as curves, rows of a table as strips of coloured cells.
 """
 
 from collections.abc import Callable
