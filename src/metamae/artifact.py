@@ -1,31 +1,31 @@
 """A run as a folder of plain data: config.toml, schema.json, model.safetensors and logs."""
 
-import hashlib
 import shutil
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
 
-from metamae.atomic import write_atomically, write_text_atomically
+from metamae.atomic import make_folder, write_atomically, write_text_atomically
 from metamae.build import build_method
 from metamae.config import Config
-from metamae.errors import ArtifactError
+from metamae.errors import ArtifactError, ConfigError
 from metamae.methods.base import Method
 from metamae.modalities.base import Modality
 from metamae.schema import Schema
+from metamae.training.checkpoint import digest, read_tensors
 
 CONFIG, SCHEMA, MODEL = "config.toml", "schema.json", "model.safetensors"
 METRICS, RESULTS, CHECKPOINTS = "metrics.jsonl", "results.json", "checkpoints"
+WRITTEN = (CONFIG, SCHEMA, MODEL, METRICS, RESULTS, CHECKPOINTS, "nonfinite", "tensorboard")
+"""All that a run writes into its folder: the only names that are ever removed from it."""
 
 
 def claim(folder: Path, *, overwrite: bool, resume: bool) -> bool:
-    """Make sure that a run may be written to a folder.
+    """Make sure that a run may be written to a folder; nothing is changed yet.
 
     Args:
-        folder: The run's folder; made if it does not exist.
+        folder: The run's folder.
         overwrite: Whether a run that is there may be removed.
         resume: Whether a run that is there is to go on.
 
@@ -35,10 +35,16 @@ def claim(folder: Path, *, overwrite: bool, resume: bool) -> bool:
     Raises:
         ArtifactError: If something is there and neither was asked for, or it is no run.
     """
-    there = folder.is_dir() and any(folder.iterdir())
-    is_run = (folder / CONFIG).is_file()
-    if folder.exists() and not folder.is_dir():
-        raise ArtifactError(f"{folder} must be a folder; got a file. Choose another --out.")
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise ArtifactError(f"{folder} must be a folder; got a file. Choose another --out.")
+        there = folder.is_dir() and any(folder.iterdir())
+        # Both, because a config.toml of its own is in many a folder.
+        is_run = (folder / CONFIG).is_file() and (folder / SCHEMA).is_file()
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder} must be a folder that can be read; got: {error}. Choose another --out."
+        ) from error
     if there and is_run and resume:
         return True
     if there and not (overwrite and is_run):
@@ -50,19 +56,26 @@ def claim(folder: Path, *, overwrite: bool, resume: bool) -> bool:
         raise ArtifactError(
             f"{folder} must be new or empty; it holds {what}. Another --out would do."
         )
+    return False
+
+
+def begin_run(folder: Path, config: Config, schema: Schema) -> None:
+    """Write the configuration and the schema of a new run; files of an old one are removed.
+
+    Raises:
+        ArtifactError: If the folder cannot be written.
+    """
+    make_folder(folder)
     try:
-        if there:
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        for path in (folder / name for name in WRITTEN):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
     except OSError as error:
         raise ArtifactError(
             f"{folder} must be a folder that can be written; got: {error}. Choose another --out."
         ) from error
-    return False
-
-
-def describe_run(folder: Path, config: Config, schema: Schema) -> None:
-    """Write the configuration and the schema of a run."""
     write_text_atomically(folder / SCHEMA, schema.to_json())
     write_text_atomically(folder / CONFIG, config.to_toml())
 
@@ -87,6 +100,21 @@ def read_run(folder: Path) -> tuple[Config, Schema]:
             raise ArtifactError(f"{path} must be readable text; got: {error}.") from error
     config = Config.from_toml(texts[CONFIG], str(folder / CONFIG))
     return config, Schema.from_json(texts[SCHEMA], str(folder / SCHEMA))
+
+
+def build_run(folder: Path, config: Config, spec: Modality) -> Method:
+    """Build the method of a run that was read from a folder.
+
+    Raises:
+        ArtifactError: If its configuration asks for what does not exist.
+    """
+    try:
+        return build_from(config, spec)
+    except ConfigError as error:
+        raise ArtifactError(
+            f"{folder / CONFIG} must describe a run that this version can build; got: {error} The "
+            f"file is damaged, or of another version: restore it or pretrain again."
+        ) from error
 
 
 def build_from(config: Config, spec: Modality, seed: int | None = None) -> Method:
@@ -122,32 +150,16 @@ def load_model(folder: Path, method: Method) -> dict[str, str]:
     path = folder / MODEL
     if not path.is_file():
         raise ArtifactError(
-            f"{folder} must hold a pretrained model; got no {MODEL}. The run was stopped before "
-            f"its first checkpoint: `metamae pretrain ... --resume` goes on with it."
+            f"{folder} must hold a pretrained model; got no {MODEL}. The run was killed before "
+            f"its end: `metamae pretrain ... --resume` goes on with it."
         )
     try:
-        with safe_open(path, framework="pt") as file:
-            header: dict[str, str] = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}
-        if header.get("digest") != digest(state):
-            raise ArtifactError(
-                f"{path} must hold the weights that were written; their digest differs. The file "
-                f"is damaged: restore it or pretrain again."
-            )
+        state, header = read_tensors(path)
         method.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise ArtifactError(
-            f"{path} must hold the weights of this run; got: {str(error)[:200]}. The file is "
-            f"damaged or of another run: restore it or pretrain again."
+            f"{path} must hold the weights of this run; got: {reason}. The file is damaged or of "
+            f"another run: restore it or pretrain again."
         ) from error
     return header
-
-
-def digest(state: dict[str, Tensor]) -> str:
-    """Hash names, types and bytes of tensors, to notice a damaged file."""
-    seen = hashlib.blake2b(digest_size=16)
-    for name in sorted(state):
-        value = state[name].detach().cpu().contiguous()
-        seen.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        seen.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return seen.hexdigest()

@@ -33,7 +33,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
         temporary.replace(path)
-    except Exception as error:
+    except BaseException as error:  # Ctrl-C included: nothing half-written may stay behind
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -43,6 +43,20 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
                 f"{path} must be writable; got: {error}. Free some space or choose another folder."
             ) from error
         raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless they are there.
+
+    Raises:
+        ArtifactError: If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{folder} must be a folder that can be written; got: {error}. Choose another --out."
+        ) from error
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -18,9 +18,10 @@ from metamae.registry import did_you_mean
 from metamae.schema import KINDS, modality_settings
 from metamae.training.settings import DEFAULT_STEPS, TrainSettings, auto_batch_size
 
-# What a size changes besides the network. The paper's optimiser: arXiv:2310.16318.
+# What a size changes besides the network. The paper's optimiser is that of arXiv:2310.16318.
 TRAIN_OF_SIZE: dict[str, dict[str, Any]] = {
-    "paper": {"lr": 1e-4, "weight_decay": 1e-4, "warmup": 0.0, "schedule": "constant"}
+    "base": {"lr": 5e-4},
+    "paper": {"lr": 1e-4, "weight_decay": 1e-4, "warmup": 0.0, "schedule": "constant"},
 }
 SECTIONS = ("modality", "network", "method", "masking", "train")
 Settings = dict[str, Any]
@@ -144,17 +145,8 @@ def resolve(
         ConfigError: If a name, a setting or a value is refused.
     """
     asked = {section: dict(choices.settings.get(section, {})) for section in SECTIONS}
-    train = TrainSettings(**{**TRAIN_OF_SIZE.get(choices.size, {}), **asked["train"]})
-    if train.batch_size == "auto":
-        train = replace(train, batch_size=auto_batch_size(num_samples, spec.num_tokens))
-    batch_size = int(train.batch_size)
-    if batch_size > num_samples:
-        raise ConfigError(
-            f"Train.batch_size must be at most the number of training samples; got {batch_size} "
-            f"for {num_samples}. {num_samples} or 'auto' would do."
-        )
-    if train.steps is None and train.minutes is None and train.epochs is None:
-        train = replace(train, steps=DEFAULT_STEPS)
+    train = TrainSettings(**asked["train"])
+    batch_size = _batch_size(train, num_samples, spec.num_tokens)
     size = choices.size
     if size == "auto":
         size = auto_size(
@@ -164,6 +156,11 @@ def resolve(
             minutes=train.minutes,
             device=device,
         )
+    train = TrainSettings(
+        **{**TRAIN_OF_SIZE.get(size, {}), **asked["train"], "batch_size": batch_size}
+    )
+    if train.steps is None and train.minutes is None and train.epochs is None:
+        train = replace(train, steps=DEFAULT_STEPS)
     hides = "masking" in METHODS.parts(choices.method)
     masking = {"ratio": spec.mask_ratio, **asked["masking"]} if hides else asked["masking"]
     return Config(
@@ -181,6 +178,18 @@ def resolve(
         data=data,
         version=version,
     )
+
+
+def _batch_size(train: TrainSettings, num_samples: int, num_tokens: int) -> int:
+    if train.batch_size == "auto":
+        return auto_batch_size(num_samples, num_tokens)
+    batch_size = int(train.batch_size)
+    if batch_size > num_samples:
+        raise ConfigError(
+            f"Train.batch_size must be at most the number of training samples; got {batch_size} "
+            f"for {num_samples}. {num_samples} or 'auto' would do."
+        )
+    return batch_size
 
 
 def known_settings(choices: Choices) -> dict[str, Settings]:

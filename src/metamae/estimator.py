@@ -20,7 +20,8 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     """Learn an encoder from unlabelled samples in `fit`; turn samples into vectors in `transform`.
 
     Samples may be an array (samples, features), an array of series (samples, channels, length),
-    images or volumes, a DataFrame, or a list of strings. NaN marks a missing value.
+    images or volumes, a DataFrame, a dict of columns, or a list of strings. NaN marks what is
+    missing.
 
     Parameters:
         method: "metamae" or "mae".
@@ -107,10 +108,14 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
     def _records(self, X: Any, *, fitting: bool) -> Records:
         """Check samples the way scikit-learn does where it knows their form."""
-        if hasattr(X, "columns") and not isinstance(X, Mapping):
+        if isinstance(X, Records | Mapping):
+            return read(X)
+        if hasattr(X, "columns"):
             validate_data(self, X, reset=fitting, skip_check_array=True)
             return read(X)
-        if isinstance(X, Records) or not _numeric(X):
+        if hasattr(X, "__arrow_c_stream__"):
+            X = np.asarray(X)  # one column of a data frame, of whatever library
+        if not _numeric(X):
             return read(X)
         array = validate_data(
             self,

@@ -31,8 +31,9 @@ def guess_layout(
 ) -> tuple[int, str, str]:
     """Guess where the channels stand in samples of shape (S, ...).
 
-    The shorter of the two ends is taken for the channels. Without a number of axes, two equal
-    sides, or bytes, are taken for a grey image and everything else with two axes for a series.
+    Of the two ends, the one whose side differs from all the others is taken for the channels, or
+    else the shorter one. Without a number of axes, two equal sides, or bytes, are taken for a
+    grey image and everything else with two axes for a series.
 
     Args:
         shape: Shape of the whole array, (S, ...).
@@ -53,10 +54,17 @@ def guess_layout(
             f"Grid.axes must be the number of axes of a sample besides its channels; got {axes!r} "
             f"for samples of shape {sides}. {max(1, min(3, len(sides) - 1))} would do."
         )
-    layout = "none" if len(sides) == axes else "first" if sides[0] <= sides[-1] else "last"
+    layout = "none" if len(sides) == axes else _channel_end(sides)
     where = "no channel axis" if layout == "none" else f"channels {layout}"
     kind = {1: "series", 2: "images", 3: "volumes"}[axes]
     return axes, layout, f"samples of shape {sides} taken as {kind}, {where} (override: layout)"
+
+
+def _channel_end(sides: tuple[int, ...]) -> str:
+    first_differs, last_differs = len(set(sides[1:])) == 1, len(set(sides[:-1])) == 1
+    if len(sides) > 2 and first_differs != last_differs:
+        return "first" if first_differs else "last"
+    return "first" if sides[0] <= sides[-1] else "last"
 
 
 def _guess_axes(sides: tuple[int, ...], dtype: np.dtype[Any]) -> int:

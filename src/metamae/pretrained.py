@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metamae.artifact import build_from, load_model, read_run
+from metamae.artifact import build_from, build_run, load_model, read_run
 from metamae.config import Config
 from metamae.embedding import Progress, Vectors, embed_samples, embed_tokens
 from metamae.errors import ConfigError
@@ -142,7 +142,7 @@ def load(run: str | Path, *, device: str = "auto") -> Pretrained:
     """
     folder = Path(run)
     config, schema = read_run(folder)
-    method = build_from(config, schema.modality)
+    method = build_run(folder, config, schema.modality)
     header = load_model(folder, method)
     finished = header.get("finished") == "true"
     return Pretrained(method.to(pick_device(device)).eval(), schema, config, finished)

@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = app(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )
+        sys.stdout.flush()
     except CycloptsError as error:
         fail(str(error))
         sys.exit(USER_MISTAKE)

@@ -22,7 +22,15 @@ def fail(message: str) -> None:
     """Write an error message."""
     from rich.console import Console
 
-    Console(stderr=True).print(f"[bold red]error:[/] {_plain(message)}", soft_wrap=True)
+    console = Console(stderr=True, emoji=False, highlight=False)
+    console.print(f"[bold red]error:[/] {_plain(message)}", soft_wrap=True)
+
+
+class StderrHandler(logging.Handler):
+    """Writes to standard error as it is now: a progress bar puts itself in between."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(self.format(record) + "\n")
 
 
 def show_log() -> None:
@@ -30,9 +38,7 @@ def show_log() -> None:
     logger = logging.getLogger("metamae")
     logger.setLevel(logging.INFO)
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
+        logger.addHandler(StderrHandler())
         logger.propagate = False
 
 
@@ -49,7 +55,9 @@ def progress_bar(description: str) -> Iterator["Progress"]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    shown = console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
         bar.add_task(description, total=1.0, note="")
         yield bar
 
@@ -77,7 +85,11 @@ def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*(_plain(cell) for cell in row))
     width = None if sys.stdout.isatty() else 120
-    Console(width=width).print(table)
+    console = Console(width=width, emoji=False, highlight=False)
+    # By way of a text, because rich ends the program where the reader of its output has gone.
+    with console.capture() as text:
+        console.print(table)
+    sys.stdout.write(text.get())
 
 
 def print_assessment(found: "Assessment") -> None:

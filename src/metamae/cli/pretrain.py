@@ -7,6 +7,9 @@ from cyclopts import Parameter
 
 from metamae.cli.console import Flag, Names, progress_bar, show_log
 
+BUDGETS = ("steps", "minutes", "epochs")
+"""A run has one of them, so that one on the command line takes the place of the file's."""
+
 
 def pretrain(  # noqa: PLR0913  # one argument per option of the command
     data: Path,
@@ -63,8 +66,10 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
     }
     settings: dict[str, Any] = {} if config is None else read_config_file(config)
     # The command line speaks last.
-    settings |= parse_assignments(set_ or [])
-    settings |= {k: v for k, v in given.items() if v is not None}
+    spoken = parse_assignments(set_ or []) | {k: v for k, v in given.items() if v is not None}
+    if any(name.removeprefix("train.") in BUDGETS for name in spoken):
+        settings = {k: v for k, v in settings.items() if k.removeprefix("train.") not in BUDGETS}
+    settings |= spoken
     with progress_bar("pretraining") as bar:
 
         def observe(progress: Any, done: float, line: dict[str, Any]) -> None:

@@ -105,25 +105,16 @@ class Grid(Modality):
                 about 64 tokens.
         """
         name, column = _only_column(records)
-        notes = []
-        if layout == "auto":
-            axes, layout, note = guess_layout(column.shape, column.dtype, axes)
-            notes.append(note)
-        elif layout not in LAYOUTS:
-            raise ConfigError(
-                f"Grid.layout must be 'auto', 'first', 'last' or 'none'; got {layout!r}. "
-                f"'first' means samples of shape (channels, *size)."
-            )
-        found = len(column.shape) - (1 if layout == "none" else 2)
-        if found != axes if axes else not 1 <= found <= 3:
-            raise ConfigError(
-                f"Grid.layout must leave {axes or '1 to 3'} axes besides channels; got {layout!r} "
-                f"for samples of shape {column.shape[1:]}. 'auto' would do."
-            )
-        most = STATISTICS_VALUES // math.prod(column.shape[1:])
+        layout, notes = _layout(column, axes, layout)
+        most = STATISTICS_VALUES // max(1, math.prod(column.shape[1:]))
         some = records.sample(max(16, min(STATISTICS_FROM, most)), rng)
         values = LAYOUTS[layout](np.asarray(some[name][:]))
         channels, size = values.shape[1], values.shape[2:]
+        if channels == 0 or math.prod(size) < 2:
+            raise DataError(
+                f"{records.source}: a lattice must have at least 2 points; got samples of shape "
+                f"{column.shape[1:]}. Numbers without a place are a table."
+            )
         mean, std, warnings = _statistics(values.astype(np.float64), some)
         steps = auto_cell(size, channels) if cell == "auto" else _per_axis(cell, len(size))
         spec = cls(
@@ -295,6 +286,25 @@ def _only_column(records: Records) -> tuple[str, Any]:
     return names[0], column
 
 
+def _layout(column: Any, axes: int, layout: str) -> tuple[str, list[str]]:
+    """Where the channels stand, and what was assumed about it."""
+    if layout == "auto":
+        _, layout, note = guess_layout(column.shape, column.dtype, axes)
+        return layout, [note]
+    if layout not in LAYOUTS:
+        raise ConfigError(
+            f"Grid.layout must be 'auto', 'first', 'last' or 'none'; got {layout!r}. "
+            f"'first' means samples of shape (channels, *size)."
+        )
+    found = len(column.shape) - (1 if layout == "none" else 2)
+    if found not in ([axes] if axes else [1, 2, 3]):
+        raise ConfigError(
+            f"Grid.layout must leave {axes or '1 to 3'} axes besides channels; got {layout!r} for "
+            f"samples of shape {column.shape[1:]}. 'auto' would do."
+        )
+    return layout, []
+
+
 def _per_axis(cell: Any, axes: int) -> tuple[int, ...]:
     steps = list(cell) if isinstance(cell, list | tuple) else [cell] * axes
     if not all(isinstance(n, int) and not isinstance(n, bool) for n in steps):
@@ -309,11 +319,6 @@ def _statistics(
     values: NDArray[np.float64], records: Records
 ) -> tuple[tuple[float, ...], tuple[float, ...], list[str]]:
     """Mean and standard deviation of each channel over (S, C, *size), NaN left out."""
-    if values.size == 0:
-        raise DataError(
-            f"{records.source}: samples must hold values; got shape {values.shape[1:]}. Leave "
-            f"the field out."
-        )
     samples = values.reshape(len(values), -1)
     for broken, got in (
         (np.isinf(samples).any(axis=1), "infinity. NaN marks a value as missing"),

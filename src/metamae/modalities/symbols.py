@@ -25,6 +25,7 @@ from metamae.types import Batch, Tokens
 
 STATISTICS_FROM = 100_000  # samples that the alphabet is taken from
 NGRAM_BUCKETS = 2048
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,8 @@ class Symbols(Modality):
         length: Symbols of the longest training sample.
         equal: Whether all training samples had that length.
         max_length: Longest sample that is accepted.
-        padding_code: Integer code that means "no symbol"; None if there is none.
+        padding_code: Integer code that means "no symbol", wherever it stands; None if there is
+            none.
     """
 
     kind: ClassVar[str] = "symbols"
@@ -72,10 +74,14 @@ class Symbols(Modality):
             max_symbols: Most symbols of the alphabet; rarer ones are treated as missing.
             max_length: Longest sample that is accepted; attention over a longer one would need
                 more memory than most machines have.
-            padding_code: Integer code that means "no symbol".
+            padding_code: Integer code that means "no symbol", wherever it stands.
         """
         check_at_least("Symbols.max_symbols", max_symbols, 2)
         check_at_least("Symbols.max_length", max_length, 2)
+        if padding_code is not None and type(padding_code) is not int:
+            raise ConfigError(
+                f"Symbols.padding_code must be a whole number; got {padding_code!r}. 0 would do."
+            )
         names = list(records)
         if len(names) != 1:
             raise DataError(
@@ -83,13 +89,10 @@ class Symbols(Modality):
                 f"{', '.join(names[:5])}. Choose one with `field`."
             )
         some = records.sample(STATISTICS_FROM, rng)
-        rows = _rows(some, names[0], np.arange(len(some)))
+        rows = _rows(some, names[0], np.arange(len(some)), padding_code)
         counts: Counter[str | int] = Counter()
         for row in rows:
             counts.update(row if isinstance(row, str) else row.tolist())
-        if padding_code is not None:
-            counts.pop(padding_code, None)
-            rows = [row if isinstance(row, str) else row[row != padding_code] for row in rows]
         kept = counts.most_common(max_symbols)
         if len(kept) < 2:
             raise DataError(
@@ -129,12 +132,14 @@ class Symbols(Modality):
     def lengths(self, records: Records) -> Index | None:
         if self.equal and isinstance(self.alphabet[0], int) and self.padding_code is None:
             return None
-        rows = _rows(records, self.column, np.arange(len(records)))
-        return np.array([len(row) for row in rows], dtype=np.int64)
+        index = np.arange(len(records))
+        lengths = np.array([len(row) for row in self._rows(records, index)], dtype=np.int64)
+        _check_lengths(self, records, index, lengths)
+        return lengths
 
     def batch(self, records: Records, index: Index) -> Batch:
         """Read samples: "codes" (B, N) int64, and "valid" (B, N) where not all are symbols."""
-        rows = _rows(records, self.column, index, text=isinstance(self.alphabet[0], str))
+        rows = self._rows(records, index)
         lengths = np.array([len(row) for row in rows])
         _check_lengths(self, records, index, lengths)
         codes = np.full((len(rows), int(lengths.max())), -1, dtype=np.int64)
@@ -149,6 +154,10 @@ class Symbols(Modality):
             )
         batch = {"codes": torch.from_numpy(np.maximum(codes, 0))}
         return batch if valid.all() else {**batch, "valid": torch.from_numpy(valid)}
+
+    def _rows(self, records: Records, index: Index) -> list[Any]:
+        text = isinstance(self.alphabet[0], str)
+        return _rows(records, self.column, index, self.padding_code, text)
 
     def _encode(self, rows: list[Any]) -> Index:
         """Ids of all symbols of all rows, one after another; -1 for an unknown one."""
@@ -168,9 +177,11 @@ class Symbols(Modality):
         batch = self.batch(records, index)
         codes, valid = batch["codes"], batch.get("valid", torch.ones_like(batch["codes"]) > 0)
         size = len(self.alphabet)
-        if self.equal and codes.shape[1] == self.length:
-            hot = F.one_hot(codes, size) * valid[..., None]
-            return hot.flatten(1).float().numpy()
+        if self.equal:
+            # Cut or filled up to the training length, so that every batch has as many features.
+            hot = (F.one_hot(codes, size) * valid[..., None])[:, : self.length]
+            short = self.length - hot.shape[1]
+            return F.pad(hot, (0, 0, 0, short)).flatten(1).float().numpy()
         grams = np.zeros((len(codes), 3 * NGRAM_BUCKETS), dtype=np.float32)
         ids, there = codes.numpy().astype(np.uint64), valid.numpy()
         for n in range(1, 4):
@@ -241,29 +252,39 @@ class SymbolsTokenizer(Tokenizer):
         return -self.frequencies.log()[batch["codes"]]
 
     def decode(self, predicted: Tensor, batch: Batch) -> NDArray[Any]:
-        """Name the likeliest symbol of each token: strings (B,), or codes (B, N)."""
+        """Name the likeliest symbol of each token: strings (B,), or codes (B, N).
+
+        Where there is no symbol, a string has none or, before its last one, the replacement
+        character, and an array of codes has the padding code, or -1.
+        """
         return self._name(self.logits(predicted).argmax(dim=-1), batch)
 
     def original(self, batch: Batch) -> NDArray[Any]:
         return self._name(batch["codes"], batch)
 
     def _name(self, ids: Tensor, batch: Batch) -> NDArray[Any]:
-        symbols: NDArray[Any] = np.array(self.spec.alphabet)[ids.cpu().numpy()]
-        if symbols.dtype.kind != "U":
+        text = isinstance(self.spec.alphabet[0], str)
+        # Objects and not numpy's own strings, which lose a NUL.
+        alphabet = np.array(self.spec.alphabet, dtype=object if text else np.int64)
+        symbols: NDArray[Any] = alphabet[ids.cpu().numpy()]
+        if "valid" in batch:
+            code = self.spec.padding_code
+            none = UNKNOWN if text else -1 if code is None else code
+            symbols[~batch["valid"].cpu().numpy()] = none
+        if not text:
             return symbols
-        valid = batch["valid"].cpu().numpy() if "valid" in batch else np.ones(symbols.shape, bool)
-        rows = ["".join(row[there]) for row, there in zip(symbols, valid, strict=True)]
-        return np.array(rows, dtype=object)
+        return np.array(["".join(row).rstrip(UNKNOWN) for row in symbols], dtype=object)
 
     def spread(self, hidden: Tensor, batch: Batch) -> NDArray[np.bool_]:
         spread: NDArray[np.bool_] = hidden.cpu().numpy()
         return spread
 
 
-def _rows(records: Records, name: str, index: Index, text: bool | None = None) -> list[Any]:
-    """Read strings or arrays of codes, and refuse what is neither."""
-    values = records[name][index]
-    rows = list(values)
+def _rows(
+    records: Records, name: str, index: Index, padding_code: int | None, text: bool | None = None
+) -> list[Any]:
+    """Read strings or arrays of codes, without padding; refuse what is neither, and mixtures."""
+    rows = list(records[name][index])
     for position, row in enumerate(rows):
         is_text = isinstance(row, str)
         is_codes = isinstance(row, np.ndarray) and row.ndim == 1 and row.dtype.kind in "iu"
@@ -274,7 +295,8 @@ def _rows(records: Records, name: str, index: Index, text: bool | None = None) -
                 f"{records.where(int(index[position]))}: field {name!r} must hold {wanted}; "
                 f"got {got}. Leave this sample out, or choose another field or modality."
             )
-    return rows
+        text = is_text
+    return rows if text or padding_code is None else [row[row != padding_code] for row in rows]
 
 
 def _check_lengths(spec: Symbols, records: Records, index: Index, lengths: Index) -> None:

@@ -104,7 +104,10 @@ class Table(Modality):
             )
         numeric = sum(not column.categories for column in measured)
         notes.insert(0, f"{numeric} numeric, {len(measured) - numeric} categorical columns")
-        return cls(measured=tuple(measured), array=array, width=len(cells)), notes
+        spec = cls(measured=tuple(measured), array=array, width=len(cells))
+        # A row without any value is refused here, and not in the middle of the training.
+        spec.batch(some, np.arange(len(some)))
+        return spec, notes
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -316,6 +319,8 @@ def _measure(
     """Describe one column, or say why it is left out."""
     if values.ndim != 1:
         return None, f"is left out: each cell holds an array of shape {values.shape[1:]}"
+    if values.dtype == object and any(isinstance(v, np.ndarray) for v in values):
+        return None, "is left out: its cells hold arrays"
     if values.dtype.kind in "OUb":
         texts = [_text(v) for v in values.tolist()]
         shown, counts = np.unique([t for t in texts if t is not None], return_counts=True)
@@ -351,8 +356,8 @@ def _encode_column(
 ) -> NDArray[np.float64]:
     """One column on the training data's scale, (B,); NaN where missing."""
     if column.categories:
-        codes = {text: float(code) for code, text in enumerate(column.categories)}
-        return np.array([codes.get(_text(v) or "", np.nan) for v in values.tolist()])
+        codes: dict[str | None, float] = {t: float(n) for n, t in enumerate(column.categories)}
+        return np.array([codes.get(_text(v), np.nan) for v in values.tolist()])
     try:
         numbers = values.astype(np.float64)
     except (TypeError, ValueError) as error:
@@ -360,20 +365,24 @@ def _encode_column(
             f"{records.source}: column {column.name!r} must hold numbers, as in training; got "
             f"{values.dtype} ({error})."
         ) from error
-    if np.isinf(numbers).any():
-        _refuse_infinity(column.name, int(index[np.isinf(numbers).argmax()]), records)
-    return (numbers - column.mean) / column.std
+    with np.errstate(over="ignore"):
+        scaled = (numbers - column.mean) / column.std
+    beyond = np.abs(scaled) > np.finfo(np.float32).max
+    if beyond.any():
+        _refuse_infinity(column.name, int(index[beyond.argmax()]), records)
+    return scaled
 
 
 def _refuse_infinity(name: str, position: int, records: Records) -> None:
     raise DataError(
-        f"{records.where(position)}: column {name!r} must hold finite numbers; got infinity. "
-        f"Leave the cell empty (NaN) to mark it as missing."
+        f"{records.where(position)}: column {name!r} must hold finite numbers; got infinity, or "
+        f"one too far from the training data for float32. Leave the cell empty (NaN) to mark it "
+        f"as missing."
     )
 
 
 def _text(value: Any) -> str | None:
     """A category's name; None for a missing value."""
-    if value is None or value != value:
+    if value is None or (isinstance(value, float) and value != value):
         return None
     return str(value)

@@ -1,9 +1,11 @@
 """The state of a run as one file of plain tensors, written in one piece.
 
 A checkpoint is a safetensors file: weights, optimiser state and generator states as tensors,
-counters as JSON in its header. Nothing is ever unpickled.
+counters as JSON in its header, and a digest of it all. Nothing is ever unpickled.
 """
 
+import contextlib
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -15,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from metamae.atomic import write_atomically
+from metamae.atomic import make_folder, write_atomically
 from metamae.errors import ArtifactError
 
 NAME = re.compile(r"step-(\d{8})\.safetensors")
@@ -77,17 +79,19 @@ def save(folder: Path, state: State, progress: Progress, keep: int) -> Path:
     Raises:
         ArtifactError: If it cannot be written; older checkpoints are then untouched.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{progress.step:08d}.safetensors"
-    header = {"progress": json.dumps(asdict(progress))}
+    header = {"progress": json.dumps(asdict(progress)), "digest": digest(state)}
+    make_folder(folder)
     try:
         write_atomically(path, lambda temporary: save_file(state, temporary, metadata=header))
     except ArtifactError as error:
         last = latest(folder)
         left = f"The last good checkpoint is {last.name}." if last else "There is none yet."
         raise ArtifactError(f"{error} {left}") from error
-    for old in _all(folder)[:-keep]:
-        old.unlink(missing_ok=True)
+    # Besides old checkpoints, what a kill left half-written.
+    for old in (*_all(folder)[:-keep], *folder.glob(".step-*")):
+        with contextlib.suppress(OSError):
+            old.unlink()
     return path
 
 
@@ -98,9 +102,8 @@ def load(path: Path) -> tuple[State, Progress]:
         ArtifactError: If the file is damaged.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
-            return {key: file.get_tensor(key) for key in file.keys()}, progress
+        state, header = read_tensors(path)
+        return state, Progress(**json.loads(header["progress"]))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
             f"{path} must be a whole checkpoint; got {error}. Remove it to go on from the one "
@@ -112,6 +115,32 @@ def latest(folder: Path) -> Path | None:
     """Return the newest checkpoint of a folder, or None."""
     found = _all(folder)
     return found[-1] if found else None
+
+
+def read_tensors(path: Path) -> tuple[State, dict[str, str]]:
+    """Read the tensors and the header of a safetensors file with a digest.
+
+    Raises:
+        OSError: If the file cannot be read.
+        SafetensorError: If it is cut short.
+        ValueError: If its tensors are not those that the digest was made of.
+    """
+    with safe_open(path, framework="pt") as file:
+        header: dict[str, str] = file.metadata() or {}
+        state = {key: file.get_tensor(key) for key in file.keys()}
+    if header.get("digest") != digest(state):
+        raise ValueError("bytes that differ from those that were written (see their digest)")
+    return state, header
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """Hash names, types and bytes of tensors, to notice a damaged file."""
+    seen = hashlib.blake2b(digest_size=16)
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        seen.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        seen.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return seen.hexdigest()
 
 
 def _all(folder: Path) -> list[Path]:

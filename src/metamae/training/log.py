@@ -1,5 +1,6 @@
 """The metrics of a run: one JSON object a line, and TensorBoard where it is asked for."""
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -14,15 +15,16 @@ class MetricsLog:
 
     Args:
         path: The file.
-        step: Where the run starts; lines of later steps, left by a run that was killed after
-            its last checkpoint, are removed so that no step stands there twice.
+        step: Optimiser steps done where the run starts.
+        drawn: Batches drawn. Later lines, left by a run that was killed after its last
+            checkpoint, are removed, so that nothing stands there twice.
         tensorboard: Folder for TensorBoard files; None for none.
 
     Raises:
         ConfigError: If TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, path: Path, *, step: int, tensorboard: Path | None = None):
+    def __init__(self, path: Path, *, step: int, drawn: int, tensorboard: Path | None = None):
         self.path = path
         self._writer: Any = None
         if tensorboard is not None:
@@ -35,7 +37,8 @@ class MetricsLog:
                 ) from error
             self._writer = SummaryWriter(str(tensorboard), purge_step=step + 1)
         if path.exists():
-            kept = [line for line in read_metrics(path) if line["step"] <= step]
+            lines = read_metrics(path)
+            kept = [v for v in lines if v["step"] <= step and v.get("drawn", 0) <= drawn]
             write_text_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def write(self, line: dict[str, Any]) -> None:
@@ -60,13 +63,21 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the lines of a log; a last line that a kill cut short is left out."""
+    """Read the lines of a log; a last line that a kill cut short is left out.
+
+    Raises:
+        ArtifactError: If the file cannot be read.
+    """
+    try:
+        texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise ArtifactError(f"{path} must be readable; got: {error}.") from error
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            continue
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            line = json.loads(text)
+            if isinstance(line, dict) and "step" in line:
+                lines.append(line)
     return lines
 
 

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from metamae.errors import TrainingError
+from metamae.errors import ArtifactError, TrainingError
 from metamae.methods.base import Method
 from metamae.training import checkpoint
 from metamae.training.batches import Batches, to_device
@@ -79,18 +79,39 @@ class Run:
         self.folder = folder
         self.optimizer = make_optimizer(method, settings)
         self.rng = torch.Generator(device).manual_seed(seed)
-        self.progress = Progress()
+        self.progress, self.window = Progress(), Window()
+        # What a forward pass changes, such as BatchNorm's running statistics.
+        lasting = method.state_dict(keep_vars=True)
+        self.buffers = [b for name, b in method.named_buffers() if name in lasting]
         self.health: dict[str, float] = {}
+        self.bad = 0  # batches skipped in a row
         last = checkpoint.latest(folder / "checkpoints") if folder and resume else None
         if last is not None:
-            state, self.progress = checkpoint.load(last)
-            checkpoint.restore(state, method, self.optimizer, self.rng)
+            self.go_on(last)
         self.good: State = checkpoint.capture(method, self.optimizer, self.rng)
         self.log = None
         if folder is not None:
             board = folder / "tensorboard" if tensorboard else None
             path = folder / "metrics.jsonl"
-            self.log = MetricsLog(path, step=self.progress.step, tensorboard=board)
+            step, drawn = self.progress.step, self.progress.drawn
+            self.log = MetricsLog(path, step=step, drawn=drawn, tensorboard=board)
+
+    def go_on(self, path: Path) -> None:
+        """Take over the state of a checkpoint.
+
+        Raises:
+            ArtifactError: If it is damaged or of another run.
+        """
+        state, self.progress = checkpoint.load(path)
+        try:
+            checkpoint.restore(state, self.method, self.optimizer, self.rng)
+            self.window.load(state)
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ArtifactError(
+                f"{path} must be a checkpoint of this run; got: {reason}. Remove it to go on from "
+                f"the one before."
+            ) from error
 
     @property
     def done(self) -> float:
@@ -107,57 +128,64 @@ class Run:
             TrainingError: If the loss stays non-finite whatever is tried.
             ArtifactError: If a checkpoint cannot be written.
         """
-        settings, progress = self.settings, self.progress
-        since = time.monotonic() - progress.seconds
-        stream = self.batches.start(progress.drawn, self.device)
-        window = Window()
-        bad = 0
+        finished = self.done >= 1
+        since = time.monotonic() - self.progress.seconds
+        stream = self.batches.start(self.progress.drawn, self.device)
         self.method.train()
-        with Interrupt() as interrupt, contextlib.closing(stream):  # type: ignore[type-var]
+        # Without a folder there is nothing to save: a signal then does what it always does.
+        with (
+            Interrupt(active=self.folder is not None) as interrupt,
+            contextlib.closing(stream),  # type: ignore[type-var]
+        ):
             while self.done < 1 and interrupt.signal is None:
-                batch = next(stream)
-                progress.drawn += 1
-                logs = self.step(batch)
-                if logs is None:
-                    bad += 1
-                    self.skip(batch, bad)
-                    bad = 0 if bad >= settings.patience else bad
-                    progress.seconds = time.monotonic() - since
-                    continue
-                bad = 0
-                progress.step += 1
-                progress.seconds = time.monotonic() - since
-                window.add(logs, len(next(iter(batch.values()))))
-                line: dict[str, Any] = {}
-                if progress.step % settings.log_every == 0 or self.done >= 1:
-                    line |= window.close(progress.seconds)
-                if progress.step % settings.check_every == 0 or self.done >= 1:
-                    self.health = self.check()
-                    line |= self.health
-                if line:
-                    self.write(line)
-                self.method.after_update(self.done)
-                if progress.step % settings.checkpoint_every == 0 and self.done < 1:
-                    self.save()
-                if observe is not None:
-                    observe(progress, self.done, line)
-        if self.folder is not None:
-            self.save()
+                line = self.advance(next(stream), since)
+                if line is not None and observe is not None:
+                    observe(self.progress, self.done, line)
+            if self.folder is not None and not finished:
+                self.save()
         if self.log is not None:
             self.log.close()
-        return Outcome(progress=progress, interrupted=interrupt.signal, health=self.health)
+        return Outcome(progress=self.progress, interrupted=interrupt.signal, health=self.health)
+
+    def advance(self, batch: Batch, since: float) -> dict[str, Any] | None:
+        """Learn from a batch; return what was logged, or None if the batch was skipped."""
+        settings, progress = self.settings, self.progress
+        progress.drawn += 1
+        logs = self.step(batch)
+        progress.seconds = time.monotonic() - since
+        if logs is None:
+            self.skip(batch)
+            return None
+        self.bad = 0
+        progress.step += 1
+        self.window.add(logs, len(next(iter(batch.values()))))
+        line: dict[str, Any] = {}
+        if progress.step % settings.log_every == 0 or self.done >= 1:
+            line |= self.window.close(progress.seconds)
+        if progress.step % settings.check_every == 0 or self.done >= 1:
+            self.health = self.check()
+            line |= self.health
+        if line:
+            self.write(line)
+        self.method.after_update(self.done)
+        if progress.step % settings.checkpoint_every == 0 and self.done < 1:
+            self.save()
+        return line
 
     def step(self, batch: Batch) -> dict[str, torch.Tensor] | None:
         """Take one optimiser step; None, and nothing changed, if the loss is not finite."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate(self.settings, self.next_done)
         self.optimizer.zero_grad(set_to_none=True)
+        before = [buffer.clone() for buffer in self.buffers]
         with self.autocast():
             step = self.method(batch, self.rng)
         step.loss.backward()
         norm = clip_grad_norm_(self.method.parameters(), self.settings.clip)
         # A finite loss with a non-finite gradient would poison the weights all the same.
         if not bool(torch.isfinite(step.loss) & torch.isfinite(norm)):
+            for buffer, old in zip(self.buffers, before, strict=True):
+                buffer.copy_(old)
             return None
         self.optimizer.step()
         return {"loss": step.loss.detach(), "gradient": norm.detach(), **step.logs}
@@ -169,16 +197,15 @@ class Run:
             return self.done
         return (self.progress.step + 0.5) / self.total
 
-    def skip(self, batch: Batch, bad: int) -> None:
+    def skip(self, batch: Batch) -> None:
         """Keep a batch whose loss is not finite, and roll back after several in a row."""
         if self.folder is not None:
             keep_batch(self.folder / "nonfinite", self.progress.drawn, batch)
-        self.write({"skipped": bad})
-        if bad < self.settings.patience:
-            # Weights are as they were, but BatchNorm's running statistics have seen the batch.
-            if _poisoned(self.method):
-                checkpoint.restore(self.good, self.method, self.optimizer, None)
+        self.bad += 1
+        self.write({"drawn": self.progress.drawn, "skipped": self.bad})
+        if self.bad < self.settings.patience:
             return
+        self.bad = 0
         self.progress.rollbacks += 1
         if self.progress.rollbacks > MOST_ROLLBACKS:
             raise TrainingError(
@@ -188,7 +215,7 @@ class Run:
                 f"run folder."
             )
         checkpoint.restore(self.good, self.method, self.optimizer, None)
-        self.write({"rollbacks": self.progress.rollbacks})
+        self.write({"drawn": self.progress.drawn, "rollbacks": self.progress.rollbacks})
 
     def check(self) -> dict[str, float]:
         """Judge the method on held-out samples, always with the same masks and no dropout."""
@@ -214,7 +241,8 @@ class Run:
         self.good = checkpoint.capture(self.method, self.optimizer, self.rng)
         if self.folder is not None:
             folder = self.folder / "checkpoints"
-            checkpoint.save(folder, self.good, self.progress, self.settings.keep)
+            state = self.good | self.window.state()
+            checkpoint.save(folder, state, self.progress, self.settings.keep)
 
     def write(self, line: dict[str, Any]) -> None:
         """Add a line to the log."""
@@ -257,6 +285,16 @@ class Window:
         self.sums, self.samples, self.started = {}, 0, seconds
         return found
 
+    def state(self) -> State:
+        """Return what `load` needs, so that a resumed run writes the line of an unbroken one."""
+        started = math.nan if self.started is None else self.started
+        counters = torch.tensor([self.samples, started], dtype=torch.float64)
+        sums = {f"window/sums/{k}": v.cpu() for k, v in self.sums.items()}
+        return {"window/counters": counters, **sums}
 
-def _poisoned(module: nn.Module) -> bool:
-    return any(not bool(torch.isfinite(b).all()) for b in module.buffers() if b.is_floating_point())
+    def load(self, state: State) -> None:
+        """Undo `state`."""
+        samples, started = state["window/counters"].tolist()
+        self.samples, self.started = int(samples), None if math.isnan(started) else started
+        prefix = "window/sums/"
+        self.sums = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

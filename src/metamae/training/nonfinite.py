@@ -4,7 +4,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from metamae.atomic import write_atomically
+from metamae.atomic import make_folder, write_atomically
 from metamae.types import Batch
 
 MOST_KEPT = 20
@@ -16,7 +16,7 @@ def keep_batch(folder: Path, number: int, batch: Batch) -> None:
     Raises:
         ArtifactError: If it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if len(list(folder.iterdir())) >= MOST_KEPT:
         return
     tensors = {k: v.detach().cpu().contiguous() for k, v in batch.items()}

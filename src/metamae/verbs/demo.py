@@ -1,5 +1,6 @@
 """Two real data sets, pretrained, evaluated and drawn within minutes."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.errors import ArtifactError
+from metamae.atomic import make_folder
 from metamae.pretrained import Pretrained
 from metamae.records import Records
 from metamae.report.picture import MOST_SAMPLES, draw_reconstruction
@@ -65,12 +66,7 @@ def demo(
         ArtifactError: If the folder is taken or cannot be written.
     """
     folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArtifactError(
-            f"{folder} must be a folder that can be written; got: {error}. Choose another --out."
-        ) from error
+    make_folder(folder)
     shown, before = [], 0.0
     for name, share in SHARES.items():
         budget = {"minutes": minutes * share} if steps is None else {"steps": steps}
@@ -111,7 +107,7 @@ def _show(
     rng = np.random.default_rng([seed, 0])
     train, test = train_test(y, task, test_share=TEST_SHARE, rng=rng)
     run = folder / name.replace(" ", "-")
-    pretrained, _ = pretrain(
+    pretrained, outcome = pretrain(
         records.subset(train),
         run,
         settings={**budget, "seed": seed},
@@ -119,6 +115,9 @@ def _show(
         overwrite=overwrite,
         observe=watch,
     )
+    if outcome.interrupted is not None:
+        # Training only noted the signal; here nothing is left to do before obeying it.
+        signal.raise_signal(signal.Signals[outcome.interrupted])
     assessment = evaluate(
         pretrained,
         records.subset(train),

@@ -52,7 +52,7 @@ def embed(
     records = pretrained.records(data)
     vectors = pretrained.embed(records, tokens=tokens, progress=progress)
     if path is not None:
-        write = WRITERS[path.suffix]
+        write = WRITERS[path.suffix.lower()]
         names = sample_names(records)
         write_atomically(path, lambda temporary: write(temporary, vectors, names))
     return vectors
@@ -67,7 +67,7 @@ def sample_names(records: Records) -> list[Any]:
 
 
 def _check_out(path: Path, overwrite: bool) -> None:
-    if path.suffix not in WRITERS:
+    if path.suffix.lower() not in WRITERS:
         raise ConfigError(
             f"Embed.out must end in a known kind of file; got {str(path)!r}."
             f"{did_you_mean(path.suffix, WRITERS)}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from metamae import artifact
 from metamae.atomic import write_text_atomically
-from metamae.errors import DataError
+from metamae.errors import ArtifactError, DataError
 from metamae.evaluation import EVALUATIONS
 from metamae.evaluation.base import Budget, judge
 from metamae.pretrained import Pretrained, load
@@ -247,10 +247,14 @@ def _remember(folder: Path, found: Assessment) -> None:
     path = folder / artifact.RESULTS
     new = found.to_dict()
     kept = []
-    if path.is_file():
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            log.warning("%s was damaged and is written anew", path)
-    kept = [old for old in kept if (old["data"], old["label"]) != (new["data"], new["label"])]
-    write_text_atomically(path, json.dumps([*kept, new], indent=1))
+    try:
+        if path.is_file():
+            old = json.loads(path.read_text(encoding="utf-8"))
+            kept = [v for v in old if (v["data"], v["label"]) != (new["data"], new["label"])]
+    except (OSError, ValueError, KeyError, TypeError):
+        log.warning("%s was damaged and is written anew", path)
+    try:
+        write_text_atomically(path, json.dumps([*kept, new], indent=1))
+    except ArtifactError as error:
+        # A run may be shared and read-only; its findings are worth no less.
+        log.warning("the findings were not kept: %s", error)

@@ -17,8 +17,9 @@ from metamae.modalities.base import Modality
 from metamae.pretrained import Pretrained, pick_device
 from metamae.readers import read
 from metamae.records import Index, Records
-from metamae.schema import Schema, infer_schema
+from metamae.schema import KINDS, Schema, infer_schema
 from metamae.training.batches import Batches
+from metamae.training.checkpoint import digest
 from metamae.training.loop import Observer, Outcome, Run
 from metamae.training.settings import TrainSettings
 from metamae.types import Batch
@@ -27,6 +28,7 @@ from metamae.version import VERSION
 log = logging.getLogger("metamae")
 MOST_HELD_OUT = 1024
 FEWEST_TO_HOLD_OUT = 50
+MOST_LOOKED_AT = 100_000  # samples that are read once before training
 
 
 def pretrain(
@@ -76,20 +78,42 @@ def pretrain(
         raise ConfigError("Pretrain.resume must come with a folder `out`; got none.")
     choices = choose(Choices(), settings or {})
     where = pick_device(device)
-    records = data if isinstance(data, Records) else read(data, field=field)
     going_on = folder is not None and artifact.claim(folder, overwrite=overwrite, resume=resume)
+    records = data if isinstance(data, Records) else read(data, field=field)
     if going_on:
         assert folder is not None
         config, schema = artifact.read_run(folder)
-        _check_same(config, schema, records, settings or {})
+        _check_same(config, schema, records, settings or {}, ignore)
     else:
         config, schema = _plan(records, choices, ignore, where)
-        if folder is not None:
-            artifact.describe_run(folder, config, schema)
     log.info(_first_line(where, config))
     for note in schema.notes:
         log.info("%s", note)
-    return _run(records, config, schema, folder, where, going_on, tensorboard, observe)
+    batches, held_out = _batches(records, config, schema.modality)
+    if not going_on:
+        _look_ahead(batches, config.train)
+        if folder is not None:
+            artifact.begin_run(folder, config, schema)
+    method = artifact.build_from(config, schema.modality).to(where)
+    run = Run(
+        method,
+        batches,
+        held_out,
+        config.train,
+        total=total_steps(config.train, batches.per_pass),
+        device=where,
+        seed=config.seed,
+        folder=folder,
+        tensorboard=tensorboard,
+        resume=going_on,
+    )
+    if run.done >= 1:
+        log.info("nothing left to do: the run has used its whole budget")
+    outcome = run.train(observe)
+    finished = outcome.interrupted is None
+    if folder is not None:
+        artifact.save_model(folder, method, step=outcome.progress.step, finished=finished)
+    return Pretrained(method.eval(), schema, config, finished), outcome
 
 
 def _plan(
@@ -105,50 +129,44 @@ def _plan(
     )
     train = TrainSettings(**choices.settings.get("train", {}))
     held_out = num_held_out(len(records), train.holdout)
+    found = fingerprint(records, schema.modality)
     config = resolve(
         choices,
         schema.modality,
         num_samples=len(records) - held_out,
         device=device.type,
-        data={"source": records.source, "samples": len(records), "held_out": held_out},
+        data={
+            "source": records.source,
+            "samples": len(records),
+            "held_out": held_out,
+            "fingerprint": found,
+        },
         version=VERSION,
     )
     return config, schema
 
 
-def _run(
-    records: Records,
-    config: Config,
-    schema: Schema,
-    folder: Path | None,
-    device: torch.device,
-    going_on: bool,
-    tensorboard: bool,
-    observe: Observer | None,
-) -> tuple[Pretrained, Outcome]:
-    spec = schema.modality
+def _batches(records: Records, config: Config, spec: Modality) -> tuple[Batches, list[Batch]]:
+    """Return training batches, and the held-out samples in memory."""
     inputs = records.only(spec.columns)
     train, held_out = split(len(inputs), config)
-    method = artifact.build_from(config, spec).to(device)
-    batch_size = int(config.train.batch_size)
-    batches = Batches(spec, inputs.subset(train), batch_size=batch_size, seed=config.seed)
-    run = Run(
-        method,
-        batches,
-        _read_all(spec, inputs.subset(held_out), batch_size),
-        config.train,
-        total=total_steps(config.train, batches.per_pass),
-        device=device,
-        seed=config.seed,
-        folder=folder,
-        tensorboard=tensorboard,
-        resume=going_on,
-    )
-    outcome = run.train(observe)
-    finished = outcome.interrupted is None
-    if folder is not None:
-        artifact.save_model(folder, method, step=outcome.progress.step, finished=finished)
-    return Pretrained(method.eval(), schema, config, finished), outcome
+    size = int(config.train.batch_size)
+    batches = Batches(spec, inputs.subset(train), batch_size=size, seed=config.seed)
+    return batches, _read_all(spec, inputs.subset(held_out), size)
+
+
+def _look_ahead(batches: Batches, settings: TrainSettings) -> None:
+    """Read what the first pass will read, so that a bad sample stops the run before it begins."""
+    most = math.ceil(MOST_LOOKED_AT / batches.batch_size)
+    total = total_steps(settings, batches.per_pass) or most
+    for number in range(min(batches.per_pass, total, most)):
+        batches.read(number)
+
+
+def fingerprint(records: Records, spec: Modality) -> str:
+    """Hash up to 64 samples from all over the data, to know them again."""
+    index = np.unique(np.linspace(0, len(records) - 1, 64).astype(np.int64))
+    return digest(spec.batch(records.only(spec.columns), index))
 
 
 def num_held_out(num_samples: int, share: float) -> int:
@@ -180,7 +198,11 @@ def _read_all(spec: Modality, records: Records, batch_size: int) -> list[Batch]:
 
 
 def _check_same(
-    config: Config, schema: Schema, records: Records, settings: Mapping[str, Any]
+    config: Config,
+    schema: Schema,
+    records: Records,
+    settings: Mapping[str, Any],
+    ignore: Iterable[str],
 ) -> None:
     """Refuse to resume a run with other data or other settings than it began with."""
     expected = int(config.data["samples"])
@@ -189,7 +211,13 @@ def _check_same(
             f"{records.source} must be the data that the run began with; got {len(records)} "
             f"samples instead of {expected}. Resume with the same data, or start a new run."
         )
-    records.only(schema.modality.columns)
+    spec = schema.modality
+    if fingerprint(records, spec) != config.data.get("fingerprint"):
+        raise DataError(
+            f"{records.source} must be the data that the run began with; it has as many samples "
+            f"as {config.data['source']} had, but other values. Resume with the same data, or "
+            f"start a new run."
+        )
     began = Choices(
         method=config.method,
         masking=config.masking or "random",
@@ -213,6 +241,9 @@ def _check_same(
         for name in ("method", "masking", "size", "seed")
         if getattr(asked, name) not in (getattr(began, name), "auto")
     ]
+    if asked.modality != "auto" and KINDS[asked.modality][0] != spec.kind:
+        changed.append(f"modality = {asked.modality!r} instead of {spec.kind!r}")
+    changed += [f"ignore = {name!r}, which was input" for name in ignore if name in spec.columns]
     if changed:
         raise ConfigError(
             f"Pretrain.resume must go on with the settings that the run began with; got "

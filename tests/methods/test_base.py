@@ -1,0 +1,87 @@
+"""The pieces that methods share, against loops."""
+
+import math
+
+import pytest
+import torch
+
+from cases import read, rng
+from metamae.errors import ConfigError
+from metamae.methods.base import Method, explained, mean_where, nt_xent
+from metamae.types import Mask
+
+
+def slow_nt_xent(a, b, temperature):
+    """For each row: minus the log of its partner's share among all other rows."""
+    rows, B = [*a, *b], len(a)
+    total = 0.0
+    for i, row in enumerate(rows):
+        alike = {
+            j: math.exp(torch.cosine_similarity(row, other, dim=0) / temperature)
+            for j, other in enumerate(rows)
+            if j != i
+        }
+        total -= math.log(alike[(i + B) % (2 * B)] / sum(alike.values()))
+    return total / (2 * B)
+
+
+@pytest.mark.parametrize("B", [2, 3, 7])
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 2.0])
+def test_nt_xent_against_a_loop(B, temperature):
+    a, b = torch.randn(2, B, 5, generator=rng(), dtype=torch.float64)
+    loss = nt_xent(a, b, temperature)
+    assert loss.item() == pytest.approx(slow_nt_xent(a, b, temperature))
+    assert loss.item() == pytest.approx(nt_xent(b, a, temperature).item())
+    assert loss.item() == pytest.approx(nt_xent(3 * a, 0.1 * b, temperature).item())
+
+
+def test_nt_xent_is_least_when_partners_agree_and_the_others_do_not():
+    a = torch.eye(4)
+    assert nt_xent(a, a, 0.05) < 1e-6
+    assert nt_xent(a, a.roll(1, 0), 0.05) > 10
+    same = torch.ones(4, 3)
+    assert nt_xent(same, same, 0.5).item() == pytest.approx(math.log(7))
+
+
+def test_nt_xent_has_a_gradient_and_stands_half_precision():
+    a = torch.randn(4, 5, generator=rng()).bfloat16().requires_grad_()
+    loss = nt_xent(a, a.detach().flip(0), 0.5)
+    assert loss.dtype == torch.float32
+    loss.backward()
+    assert a.grad.isfinite().all()
+    assert nt_xent(torch.zeros(2, 3), torch.zeros(2, 3), 0.5).isfinite()
+
+
+def test_mean_where():
+    values = torch.tensor([[1.0, 2.0, 30.0], [4.0, 50.0, 60.0]])
+    chosen = torch.tensor([[True, True, False], [True, False, False]])
+    assert mean_where(values, chosen).item() == pytest.approx(7 / 3)
+    assert mean_where(values, chosen, dim=1).tolist() == [1.5, 4.0]
+    nothing = torch.zeros_like(chosen)
+    assert mean_where(values, nothing) == 0
+    assert mean_where(values, nothing, dim=1).tolist() == [0, 0]
+
+
+def test_explained_share():
+    mask = Mask(torch.tensor([[True, True, False]]), torch.tensor([[2]]))
+    guess = torch.tensor([[2.0, 4.0, 9.0]])
+    assert explained(torch.zeros(1, 3), guess, mask) == 1
+    assert explained(guess, guess, mask) == 0
+    assert explained(guess / 4, guess, mask).item() == 0.75
+    assert explained(2 * guess, guess, mask) == -1
+    # What is visible has no say.
+    assert explained(torch.tensor([[0.0, 0.0, 99.0]]), guess, mask) == 1
+
+
+def test_a_method_without_a_decoder_cannot_reconstruct():
+    class Bare(Method):
+        def forward(self, batch, rng):
+            raise AssertionError
+
+    _, batch = read("series")
+    rule = (
+        r"Method Bare must have a decoder to reconstruct; it has none\. mae or metamae would do\."
+    )
+    with pytest.raises(ConfigError, match=rule):
+        Bare().reconstruct(batch, rng())
+    assert Bare().after_update(0.5) is None

@@ -1,0 +1,343 @@
+"""What holds for every method on every modality with every masking."""
+
+import json
+import random
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cases import CASES, NETWORK, NUM, build, case, read, rng
+from metamae.masking import MASKINGS
+from metamae.masking.base import Masking
+from metamae.methods import METHODS
+from metamae.modalities import MODALITIES
+from metamae.schema import modality_settings
+
+# Parameters that a loss need not reach -> why. None: keep it so.
+UNREACHED: dict[str, str] = {}
+
+everywhere = pytest.mark.parametrize("name", CASES)
+every_method = pytest.mark.parametrize("method", METHODS.entries)
+every_masking = pytest.mark.parametrize("masking", MASKINGS.entries)
+
+
+class ByPlace(Masking):
+    """Hides by place alone, so that the shape of the batch changes nothing."""
+
+    def scores(self, tokens, rng):
+        B, N, _ = tokens.values.shape
+        return (torch.arange(N) * 0.7).sin().expand(B, N)
+
+
+def without_draws(model):
+    """Take the draws of masking and support away: the loss is then a function of the batch."""
+    model.masking = ByPlace(ratio=0.5)
+    if hasattr(model, "support_share"):
+        model.support_share = 0.0
+    return model
+
+
+def loss_of(model, batch, seed=0):
+    return model(batch, rng(seed)).loss
+
+
+def global_generators() -> list[Any]:
+    keys, *rest = np.random.get_state()[1:]  # noqa: NPY002
+    return [torch.get_rng_state().tolist(), keys.tolist(), rest, random.getstate()]
+
+
+@everywhere
+@every_method
+@every_masking
+def test_loss_is_finite_and_reaches_every_parameter(name, method, masking):
+    spec, batch = read(name)
+    model = build(spec, method, masking)
+    step = model(batch, rng())
+    assert step.loss.ndim == 0
+    assert step.loss.isfinite()
+    assert all(value.ndim == 0 and not value.requires_grad for value in step.logs.values())
+    assert all(value.isfinite() for value in step.logs.values())
+    step.loss.backward()
+    unreached = [
+        key
+        for key, value in model.named_parameters()
+        if value.grad is None or not value.grad.isfinite().all() or not value.grad.any()
+    ]
+    assert set(unreached) == UNREACHED.keys() & dict(model.named_parameters()).keys()
+
+
+@everywhere
+@every_method
+@every_masking
+def test_a_seed_decides_everything(name, method, masking):
+    spec, batch = read(name)
+    # Dropout makes the seed matter even where there is only one way to hide tokens.
+    shaky = replace(NETWORK, dropout=0.3)
+    first, again = (build(spec, method, masking, network=shaky) for _ in range(2))
+    loss = loss_of(first, batch)
+    assert torch.equal(loss, loss_of(again, batch))
+    assert not torch.equal(loss, loss_of(again, batch, seed=1))
+    other = build(spec, method, masking, network=shaky, seed=1)
+    assert not torch.equal(loss, loss_of(other, batch))
+
+
+@everywhere
+@every_method
+@every_masking
+def test_global_generators_are_left_alone(name, method, masking):
+    spec, batch = read(name)
+    before = global_generators()
+    model = build(spec, method, masking, network=replace(NETWORK, dropout=0.3))
+    loss_of(model, batch).backward()
+    model.eval().reconstruct(batch, rng())
+    model.backbone.features(batch)
+    assert global_generators() == before
+
+
+def padding_of(name):
+    spec, batch = read(name)
+    padding = spec.tokenizer(16).embed(batch).padding
+    assert (padding is None) == ("valid" not in batch), "no mask where all tokens are there"
+    return torch.zeros(1) if padding is None else padding
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if padding_of(name).any()])
+@every_method
+def test_what_stands_in_padding_changes_nothing(name, method):
+    spec, batch = read(name)
+    model = build(spec, method).eval()
+    values = "codes" if "codes" in batch else "cells"
+    changed = {**batch, values: batch[values].clone()}
+    changed[values][padding_of(name)] = 1
+    assert not torch.equal(changed[values], batch[values])
+    assert torch.equal(model(batch, rng()).loss, model(changed, rng()).loss)
+    assert torch.equal(model.backbone.features(batch), model.backbone.features(changed))
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "valid" in read(name)[1]])
+def test_what_is_missing_is_no_target(name):
+    spec, batch = read(name)
+    tokenizer = spec.tokenizer(16)
+    predicted = tokenizer.head(8)(torch.randn(NUM, spec.num_tokens, 8, generator=rng()))
+    values = "codes" if "codes" in batch else "cells"
+    changed = {**batch, values: batch[values].clone()}
+    changed[values][~batch["valid"]] = 1
+    there = ~padding_of(name)
+    for measure in (tokenizer.baseline, lambda b: tokenizer.error(predicted, b)):
+        assert torch.equal(measure(batch)[there], measure(changed)[there])
+        assert measure(batch).isfinite().all()
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if case(name)[0].kind == "symbols"])
+@every_method
+def test_longer_padding_changes_nothing(name, method):
+    spec, batch = read(name)
+    model = without_draws(build(spec, method)).eval()
+    valid = batch.get("valid", torch.ones_like(batch["codes"], dtype=torch.bool))
+    longer = {
+        "codes": torch.nn.functional.pad(batch["codes"], (0, 5), value=1),
+        "valid": torch.nn.functional.pad(valid, (0, 5), value=False),
+    }
+    torch.testing.assert_close(loss_of(model, batch), loss_of(model, longer))
+    torch.testing.assert_close(model.backbone.features(batch), model.backbone.features(longer))
+
+
+@everywhere
+@every_method
+def test_a_batch_is_the_mean_of_its_samples(name, method):
+    """Neither the reconstruction of a sample nor its latents depend on its companions."""
+    spec, records = case(name)
+    model = without_draws(build(spec, method)).eval()
+    _, batch = read(name)
+    whole = model.reconstruct(batch, rng())
+    for row in range(NUM):
+        alone = model.reconstruct(spec.batch(records, np.array([row])), rng())
+        N = alone.hidden.shape[1]
+        assert torch.equal(whole.hidden[row, :N], alone.hidden[0])
+        assert not whole.hidden[row, N:].any()
+        there = torch.ones(N, dtype=torch.bool)
+        if "valid" in batch:
+            valid = batch["valid"][row, :N]
+            there = valid if valid.ndim == 1 else valid.any(dim=-1)
+        for all_together, by_itself in ((whole.before, alone.before), (whole.after, alone.after)):
+            if by_itself is not None:
+                torch.testing.assert_close(
+                    all_together[row, :N][there], by_itself[0][there], rtol=1e-4, atol=1e-5
+                )
+
+
+@everywhere
+def test_features_do_not_depend_on_companions(name):
+    spec, records = case(name)
+    backbone = build(spec).eval().backbone
+    _, batch = read(name)
+    features = backbone.features(batch)
+    assert features.shape == (NUM, NETWORK.width)
+    alone = [backbone.features(spec.batch(records, np.array([row]))) for row in range(NUM)]
+    torch.testing.assert_close(features, torch.cat(alone), rtol=1e-4, atol=1e-5)
+    reversed_ = backbone.features(spec.batch(records, np.arange(NUM)[::-1]))
+    torch.testing.assert_close(features, reversed_.flip(0), rtol=1e-4, atol=1e-5)
+    padded = backbone.features(batch, multiple=8)
+    torch.testing.assert_close(features, padded, rtol=1e-4, atol=1e-5)
+
+
+@everywhere
+@every_method
+def test_weights_say_everything(name, method):
+    spec, batch = read(name)
+    model, other = build(spec, method), build(spec, method, seed=1)
+    model(batch, rng())  # moves the statistics of the batch norm
+    weights = model.state_dict()
+    assert other.load_state_dict(weights).missing_keys == []
+    assert weights.keys() == other.state_dict().keys()
+    assert all(torch.equal(value, other.state_dict()[key]) for key, value in weights.items())
+    assert torch.equal(loss_of(model.eval(), batch), loss_of(other.eval(), batch))
+    assert torch.equal(model.backbone.features(batch), other.backbone.features(batch))
+
+
+@everywhere
+@every_method
+def test_evaluation_needs_no_gradient(name, method):
+    spec, batch = read(name)
+    model = build(spec, method, network=replace(NETWORK, dropout=0.5)).eval()
+    with torch.no_grad():
+        step = model(batch, rng())
+    assert not step.loss.requires_grad
+    torch.testing.assert_close(step.loss, model(batch, rng()).loss.detach())
+    assert all(value.grad is None for value in model.parameters())
+
+
+@everywhere
+@every_method
+@every_masking
+def test_one_visible_token_is_enough(name, method, masking):
+    spec, batch = read(name)
+    model = build(spec, method, masking, ratio=0.99)
+    tokens = model.backbone.tokenizer.embed(batch)
+    mask = model.masking(tokens, rng())
+    assert mask.kept.shape[1] == 1
+    loss = model(batch, rng()).loss
+    assert loss.isfinite()
+    loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+@everywhere
+@every_method
+def test_one_sample_is_enough(name, method):
+    spec, records = case(name)
+    loss = loss_of(build(spec, method), spec.batch(records, np.array([3])))
+    assert loss.isfinite()
+
+
+@everywhere
+def test_spec_survives_json(name):
+    spec, _ = case(name)
+    text = json.dumps(spec.to_dict())
+    values = json.loads(text)
+    assert values["kind"] in MODALITIES.entries
+    again = MODALITIES.get(values["kind"]).from_dict(values)
+    assert again == spec
+    assert hash(again) == hash(spec)
+    assert json.dumps(again.to_dict()) == text
+    assert spec.describe()
+    assert spec.columns == ("X",) or spec.kind == "table"
+
+
+@everywhere
+def test_sizes_fit_together(name):
+    spec, records = case(name)
+    _, batch = read(name)
+    tokenizer = spec.tokenizer(16)
+    tokens = tokenizer.embed(batch)
+    B, N, D = tokens.values.shape
+    assert (B, N, D) == (NUM, spec.num_tokens, 16)
+    if tokens.neighbours is not None:
+        assert tokens.neighbours.dtype == torch.int64
+        assert tokens.neighbours.shape[-2] == N
+        assert tokens.neighbours.min() >= -1
+        assert tokens.neighbours.max() < N
+    if tokens.padding is not None:
+        assert tokens.padding.shape == (B, N)
+        assert tokens.padding.dtype == torch.bool
+    lengths = spec.lengths(records)
+    assert lengths is None or (len(lengths) == B and lengths.max() == N)
+    predicted = tokenizer.head(8)(torch.randn(B, N, 8, generator=rng()))
+    assert tokenizer.error(predicted, batch).shape == (B, N)
+    assert tokenizer.baseline(batch).shape == (B, N)
+    assert tokenizer.positions(8)(N).shape == (N, 8)
+    raw = spec.raw(records, np.arange(NUM))
+    assert raw.dtype == np.float32
+    assert raw.shape[0] == NUM
+    assert np.isfinite(raw).all()
+    alone = [spec.raw(records, np.array([row])) for row in range(NUM)]
+    np.testing.assert_array_equal(raw, np.concatenate(alone))
+
+
+@everywhere
+def test_originals_are_what_the_user_gave(name):
+    spec, records = case(name)
+    _, batch = read(name)
+    original = spec.tokenizer(16).original(batch)
+    if spec.kind == "grid":
+        given = np.asarray(records["X"], dtype=float)
+        first = {"first": given, "last": np.moveaxis(given, -1, 1), "none": given[:, None]}
+        np.testing.assert_allclose(original, first[spec.layout], rtol=1e-5, atol=1e-5)
+    elif spec.kind == "symbols":
+        for shown, given in zip(original, records["X"], strict=True):
+            if isinstance(given, str):
+                assert shown == given
+            else:
+                none = 0 if spec.padding_code == 0 else -1
+                assert list(shown[: len(given)]) == list(given)
+                assert all(shown[len(given) :] == none)
+    else:
+        for place, column in enumerate(spec.measured):
+            given = records["X"][:, int(column.name)] if spec.array else records[column.name]
+            for shown, value in zip(original[:, place], given, strict=True):
+                if value != value:
+                    assert shown is None
+                elif column.categories:
+                    assert shown == str(value)
+                else:
+                    assert shown == pytest.approx(value, rel=1e-5, abs=1e-5)
+
+
+@everywhere
+@every_method
+def test_reconstructions_come_in_the_form_of_the_original(name, method):
+    spec, batch = read(name)
+    model = build(spec, method).eval()
+    tokenizer = model.backbone.tokenizer
+    found = model.reconstruct(batch, rng())
+    original = tokenizer.original(batch)
+    assert found.hidden.shape == (NUM, spec.num_tokens)
+    assert (found.after is not None) == (method == "metamae")
+    for predicted in (found.before, found.after):
+        if predicted is not None:
+            assert not predicted.requires_grad
+            decoded = tokenizer.decode(predicted, batch)
+            assert decoded.shape == original.shape
+            assert decoded.dtype == original.dtype
+    marks = tokenizer.spread(found.hidden, batch)
+    assert marks.dtype == bool
+    texts = spec.kind == "symbols" and isinstance(original[0], str)
+    assert marks.shape == ((NUM, spec.num_tokens) if texts else original.shape)
+    assert marks.any()
+    assert not marks.all()
+    nothing, everything = torch.zeros_like(found.hidden), torch.ones_like(found.hidden)
+    assert not tokenizer.spread(nothing, batch).any()
+    assert tokenizer.spread(everything, batch).all()
+
+
+@pytest.mark.parametrize("kind", MODALITIES.entries)
+def test_every_modality_refuses_settings_that_it_does_not_know(kind):
+    # `modality_settings` is what the command line offers; infer must take exactly these.
+    records = MODALITIES.get(kind).example(NUM, np.random.default_rng(0))
+    settings = modality_settings(kind)
+    MODALITIES.get(kind).infer(records, np.random.default_rng(0), **settings)
+    with pytest.raises(TypeError, match="nonsense"):
+        MODALITIES.get(kind).infer(records, np.random.default_rng(0), nonsense=1)

@@ -1,0 +1,73 @@
+import torch
+
+from cases import build, read, rng
+from metamae.decoder import Decoder
+from metamae.masking.base import keep_best
+from metamae.modalities.grid import Grid
+from metamae.networks.transformer import Transformer
+from metamae.types import Mask
+
+SPEC = Grid(column="X", layout="none", channels=1, size=(10,), cell=(2,), mean=(0.0,), std=(1.0,))
+KEPT = torch.tensor([[1, 3], [0, 4]])
+MASK = Mask(torch.ones(2, 5, dtype=torch.bool).scatter(1, KEPT, False), KEPT)
+
+
+def decoder():
+    tokenizer = SPEC.tokenizer(8)
+    return Decoder(tokenizer, Transformer(4, 1, 2), width=4), tokenizer
+
+
+def test_latents_stand_at_their_places_and_blanks_elsewhere():
+    ours, _ = decoder()
+    latent = torch.randn(2, 3, 8, generator=rng())
+    states = ours.narrow(latent)
+    for row, kept in enumerate(KEPT.tolist()):
+        full = [states[row, 0]]
+        for n in range(5):
+            token = states[row, 1 + kept.index(n)] if n in kept else ours.blank
+            full.append(token + ours.place(5)[n])
+        expected = ours.head(ours.mixer(torch.stack(full)[None]))[0, 1:]
+        torch.testing.assert_close(ours(latent, MASK, None)[row], expected)
+
+
+def test_empty_slots_and_padding_change_nothing():
+    ours, _ = decoder()
+    padding = torch.tensor([[False, False, True, True, True], [False] * 5])
+    mask = keep_best(torch.rand(2, 5, generator=rng()), padding, 0.4)
+    assert mask.kept[0].tolist()[1:] == [-1, -1]
+    latent = torch.randn(2, 4, 8, generator=rng())
+    predicted = ours(latent, mask, padding)
+    other = latent.clone()
+    other[0, 2:] = 5.0
+    torch.testing.assert_close(ours(other, mask, padding), predicted)
+
+
+def test_the_tokenizer_is_not_the_decoders():
+    ours, tokenizer = decoder()
+    own = {id(value) for value in ours.parameters()}
+    assert not own & {id(value) for value in tokenizer.parameters()}
+    assert not any("tokenizer" in key for key in ours.state_dict())
+    # Tied weights follow the backbone's, wherever the whole method is moved.
+    spec, batch = read("codes")
+    model = build(spec).double()
+    assert model(batch, rng()).loss.dtype == torch.float64
+
+
+def test_errors_are_those_of_the_tokenizer_in_float32():
+    ours, tokenizer = decoder()
+    batch = {"cells": torch.randn(2, 5, 2, generator=rng())}
+    latent = torch.randn(2, 3, 8, generator=rng())
+    predicted = ours(latent, MASK, None)
+    errors = ours.errors(latent, MASK, None, batch)
+    torch.testing.assert_close(errors, tokenizer.error(predicted, batch))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = ours.errors(latent, MASK, None, batch)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, errors, rtol=0.05, atol=0.05)
+
+
+def test_both_passes_see_the_same_function():
+    ours, _ = decoder()
+    latent = torch.randn(2, 3, 8, generator=rng())
+    ours.train()
+    torch.testing.assert_close(ours(latent, MASK, None), ours(latent, MASK, None, twice=True))

@@ -1,0 +1,161 @@
+"""Every sample once a pass, in an order that follows from the seed alone."""
+
+import threading
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+
+from metamae.errors import DataError
+from metamae.modalities.grid import Grid
+from metamae.readers import read
+from metamae.records import Records
+from metamae.training.batches import Batches, to_device
+
+from .runs import CPU, series
+
+
+def batches(num=20, batch_size=6, seed=0, **settings):
+    spec, records = series(num)
+    return Batches(spec, records, batch_size=batch_size, seed=seed, **settings)
+
+
+@pytest.mark.parametrize(("num", "batch_size"), [(20, 5), (20, 6), (7, 7), (9, 2)])
+def test_a_pass_reads_no_sample_twice_and_each_if_they_fill_batches(num, batch_size):
+    found = batches(num, batch_size)
+    for turn in range(3):
+        first = turn * found.per_pass
+        seen = np.concatenate([found.index(first + n) for n in range(found.per_pass)])
+        assert len(seen) == num - num % batch_size
+        assert len(np.unique(seen)) == len(seen)
+
+
+def test_samples_left_out_of_one_pass_come_in_another():
+    found = batches(20, 6)
+    assert set(np.concatenate([found.index(n) for n in range(30)])) == set(range(20))
+
+
+def test_passes_and_seeds_differ_in_their_order():
+    a, b = batches(seed=0), batches(seed=1)
+    assert not np.array_equal(a.index(0), a.index(a.per_pass))
+    assert not np.array_equal(a.index(0), b.index(0))
+
+
+def test_the_nth_batch_depends_on_n_alone():
+    numbers = np.random.default_rng(0).permutation(40)
+    wandering, fresh = batches(), [batches().index(n) for n in range(40)]
+    for number in numbers:
+        assert np.array_equal(wandering.index(number), fresh[number])
+
+
+def test_a_stream_may_start_anywhere():
+    found = batches()
+    stream = found.start(4, CPU)
+    for number in (4, 5, 6):
+        assert torch.equal(next(stream)["cells"], found.read(number)["cells"])
+    stream.close()
+
+
+def test_positions_ascend():
+    # So that a memory map is read in one sweep.
+    found = batches()
+    assert all((np.diff(found.index(n)) > 0).all() for n in range(10))
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_shares_of_processes_make_up_the_batch(world):
+    whole = batches()
+    shares = [batches(rank=rank, world=world) for rank in range(world)]
+    for number in (0, 2, 7):
+        parts = [share.index(number) for share in shares]
+        assert np.array_equal(np.sort(np.concatenate(parts)), whole.index(number))
+        assert len({len(part) for part in parts}) == 1
+
+
+def test_a_memory_map_is_read_and_not_copied(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(64, 2, 16)))
+    records = read(tmp_path / "x.npy")
+    assert isinstance(records["X"], np.memmap)
+    spec, _ = Grid.infer(records, np.random.default_rng(0), axes=1)
+    part = records.subset(np.arange(50))
+    assert part["X"].column is records["X"]
+    found = Batches(spec, part, batch_size=8, seed=0)
+    assert found.records["X"].column is records["X"]
+    values = np.asarray(records["X"][found.index(3)])
+    scale = (np.reshape(v, (1, 2, 1)) for v in (spec.mean, spec.std))
+    mean, std = scale
+    cells = torch.from_numpy(((values - mean) / std).astype(np.float32))
+    read_back = found.spec.tokenizer(16).original(found.read(3))
+    np.testing.assert_allclose(read_back, cells.numpy() * std + mean, rtol=1e-5)
+
+
+def test_an_array_larger_than_what_is_read_stays_on_disk(tmp_path):
+    # 256 MB that the file system does not even hold; three batches of them are 48 MB.
+    shape = (32, 1, 1_000_000)
+    array = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype="<f8", shape=shape)
+    array[:, :, ::100_000] = np.random.default_rng(0).normal(size=(32, 1, 10))
+    array.flush()
+    del array
+    spec = Grid(
+        column="X",
+        layout="first",
+        channels=1,
+        size=(1_000_000,),
+        cell=(1000,),
+        mean=(0.0,),
+        std=(1.0,),
+    )
+    tracemalloc.start()
+    try:
+        found = Batches(spec, read(tmp_path / "x.npy"), batch_size=2, seed=0)
+        for number in range(3):
+            assert found.read(number)["cells"].shape == (2, 1000, 1000)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 16_000_000 < most < 64_000_000
+
+
+def test_an_error_in_the_reading_thread_comes_out_with_the_next_batch():
+    x = np.random.default_rng(0).normal(size=(20, 2, 16))
+    spec, _ = Grid.infer(Records({"X": x.copy()}, "x"), np.random.default_rng(0), axes=1)
+    found = Batches(spec, Records({"X": x}, "x"), batch_size=4, seed=0)
+    x[found.index(2)[1]] = np.inf
+    stream = found.start(0, CPU)
+    next(stream), next(stream)
+    with pytest.raises(DataError, match=rf"x, sample {found.index(2)[1]}: .*infinity"):
+        next(stream)
+    assert not [t for t in threading.enumerate() if t.name.startswith("metamae-batches")]
+
+
+def test_a_closed_stream_leaves_no_thread():
+    stream = batches().start(0, CPU)
+    next(stream)
+    stream.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("metamae-batches")]
+    batches().start(0, CPU).close()  # one that never began
+
+
+def test_the_next_batch_is_read_while_one_is_learnt_from():
+    found, read_by = batches(), []
+    whole = found.read
+
+    def slow(number):
+        read_by.append(number)
+        return whole(number)
+
+    found.read = slow
+    stream = found.start(0, CPU)
+    next(stream)
+    until = time.monotonic() + 10
+    while len(read_by) < 2 and time.monotonic() < until:
+        time.sleep(0.001)
+    assert read_by == [0, 1]
+    stream.close()
+
+
+def test_moving_to_the_cpu_is_no_copy():
+    batch = batches().read(0)
+    assert to_device(batch, CPU) is batch

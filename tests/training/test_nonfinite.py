@@ -1,0 +1,108 @@
+"""A loss that is not finite: skipped, kept, rolled back, and in the end given up."""
+
+import pytest
+import torch
+from command import pretrain, refused
+from safetensors.torch import load_file
+
+from metamae.errors import TrainingError
+from metamae.training.log import read_metrics
+from metamae.training.nonfinite import MOST_KEPT, keep_batch
+
+from .runs import make_run, nan_gradient, nan_loss, poison, same, weights
+
+
+def huge(numbers):
+    """Spoil some batches with values whose squares no float32 holds."""
+    return lambda n, batch: {k: v * 1e30 for k, v in batch.items()} if n in numbers else batch
+
+
+def seen(run, when):
+    """Train and note the weights when the progress is as asked for."""
+    found = []
+    run.train(lambda progress, done, line: found.append(weights(run)) if when(progress) else None)
+    return found
+
+
+@pytest.mark.parametrize("spoil", [nan_loss, nan_gradient])
+def test_a_spoiled_step_changes_nothing_but_the_generator(spoil):
+    run = make_run()
+    batch = run.batches.read(0)
+    assert run.step(batch) is not None
+    poison(run, [1], spoil)
+    before, moments = weights(run), run.optimizer.state_dict()["state"]
+    moments = {n: {k: v.clone() for k, v in state.items()} for n, state in moments.items()}
+    drawn = run.rng.get_state()
+    assert run.step(batch) is None
+    assert same(weights(run), before)
+    for number, state in run.optimizer.state_dict()["state"].items():
+        assert same(state, moments[number])
+    assert not torch.equal(run.rng.get_state(), drawn)
+    assert run.step(batch) is not None
+
+
+def test_batch_norm_forgets_a_spoiled_batch():
+    # Its running statistics would stay infinite, and every later check with them.
+    run = make_run(read=huge({1}))
+    run.step(run.batches.read(0))
+    before = weights(run)
+    assert run.step(run.batches.read(1)) is None
+    after = weights(run)
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        assert torch.equal(after[f"projector.1.{name}"], before[f"projector.1.{name}"])
+
+
+def test_one_bad_batch_costs_one_step_and_not_those_before_it():
+    clean, spoiled = make_run(steps=4), make_run(steps=4, read=huge({2}))
+    (upto,) = seen(clean, lambda p: p.step == 2)
+    (kept,) = seen(spoiled, lambda p: p.step == 2)
+    assert same(upto, kept)
+    assert spoiled.progress.step == 4 and spoiled.progress.drawn == 5
+
+
+def test_the_batch_is_kept_and_the_log_says_so(tmp_path):
+    run = make_run(tmp_path, read=huge({2}))
+    batch = run.batches.read(2)
+    outcome = run.train()
+    assert outcome.progress.step == 6 and outcome.progress.rollbacks == 0
+    (path,) = (tmp_path / "nonfinite").iterdir()
+    assert path.name == "batch-00000003.safetensors"
+    assert same(load_file(path), batch)
+    (line,) = [line for line in read_metrics(tmp_path / "metrics.jsonl") if "skipped" in line]
+    assert (line["step"], line["drawn"], line["skipped"]) == (2, 3, 1)
+
+
+def test_after_patience_the_weights_of_the_last_checkpoint_return(tmp_path):
+    run = make_run(tmp_path, read=huge({5, 6, 7}), steps=8, checkpoint_every=2, patience=3)
+    saved, skipped = [], []
+    save, skip = run.save, run.skip
+    run.save = lambda: (save(), saved.append(weights(run)))
+    run.skip = lambda batch: (skip(batch), skipped.append((run.bad, weights(run), len(saved))))
+    run.train()
+    # Steps 1 to 5 were good, and the last checkpoint before the bad ones is that of step 4.
+    assert [(bad, num) for bad, _, num in skipped] == [(1, 2), (2, 2), (0, 2)]
+    assert same(skipped[0][1], skipped[1][1]) and not same(skipped[1][1], saved[1])
+    assert same(skipped[2][1], saved[1])
+    assert run.progress.rollbacks == 1 and run.progress.step == 8
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [line["rollbacks"] for line in lines if "rollbacks" in line] == [1]
+
+
+def test_it_gives_up_after_repeated_rollbacks(tmp_path):
+    run = make_run(tmp_path, patience=2)
+    poison(run, range(3, 1000), nan_loss)
+    with pytest.raises(TrainingError, match=r"2 non-finite losses in a row after 3 rollbacks"):
+        run.train()
+    assert run.progress.step == 2 and run.progress.drawn == 2 + 4 * 2
+    assert len(list((tmp_path / "nonfinite").iterdir())) == 8
+
+
+def test_no_more_than_a_few_batches_are_kept(tmp_path):
+    for number in range(MOST_KEPT + 3):
+        keep_batch(tmp_path / "nonfinite", number, {"x": torch.zeros(2)})
+    assert len(list((tmp_path / "nonfinite").iterdir())) == MOST_KEPT
+
+
+def test_a_diverging_run_is_a_users_mistake(data, tmp_path):
+    message = refused(pretrain(data / "series.npz", tmp_path / "run", lr=1e30, clip=1e30, steps=60))
+    assert "Train.loss must be finite" in message and "A lower lr (now 1e+30)" in message
