@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command import TINY
 from PIL import Image
 
+from command import TINY
 from metamae import pretrain
 
 

@@ -30,6 +30,7 @@ LAYERS = {
     "checks": 2,
     "records": 2,
     "lattice": 3,
+    "columns": 3,
     "masking": 3,
     "networks": 3,
     "readers": 3,
@@ -53,7 +54,7 @@ LAYERS = {
     "estimator": 13,
 }
 # What reads or judges saved numbers needs no network, and must not wait for one to load.
-FREE_OF_TORCH = {"errors", "version", "atomic", "registry", "checks", "records"} | {
+FREE_OF_TORCH = {"errors", "version", "atomic", "registry", "checks", "records", "columns"} | {
     "readers",
     "report",
     "scoring",

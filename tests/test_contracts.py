@@ -98,10 +98,21 @@ def test_global_generators_are_left_alone(name, method, masking):
 
 
 def padding_of(name):
+    """True where there is no token, (B, N)."""
+    spec, batch = read(name)
+    tokens = spec.tokenizer(16).embed(batch)
+    nowhere = torch.zeros(tokens.values.shape[:2], dtype=torch.bool)
+    return nowhere if tokens.padding is None else tokens.padding
+
+
+@everywhere
+def test_padding_is_told_only_where_something_is_missing(name):
     spec, batch = read(name)
     padding = spec.tokenizer(16).embed(batch).padding
-    assert (padding is None) == ("valid" not in batch), "no mask where all tokens are there"
-    return torch.zeros(1) if padding is None else padding
+    assert (padding is None) == ("valid" not in batch)
+    if padding is not None:
+        valid = batch["valid"]
+        assert torch.equal(padding, ~(valid if valid.ndim == 2 else valid.any(dim=-1)))
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if padding_of(name).any()])
@@ -200,13 +211,15 @@ def test_weights_say_everything(name, method):
 
 @everywhere
 @every_method
-def test_evaluation_needs_no_gradient(name, method):
+def test_evaluation_needs_no_gradient_and_drops_nothing(name, method):
     spec, batch = read(name)
     model = build(spec, method, network=replace(NETWORK, dropout=0.5)).eval()
     with torch.no_grad():
         step = model(batch, rng())
     assert not step.loss.requires_grad
     torch.testing.assert_close(step.loss, model(batch, rng()).loss.detach())
+    plain = build(spec, method).eval()
+    torch.testing.assert_close(step.loss, plain(batch, rng()).loss.detach())
     assert all(value.grad is None for value in model.parameters())
 
 
@@ -244,6 +257,7 @@ def test_spec_survives_json(name):
     assert hash(again) == hash(spec)
     assert json.dumps(again.to_dict()) == text
     assert spec.describe()
+    assert 0 < spec.mask_ratio < 1
     assert spec.columns == ("X",) or spec.kind == "table"
 
 

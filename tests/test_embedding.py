@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from command import TINY
 
+from command import TINY
 from metamae import load, pretrain
 from metamae.embedding import MULTIPLE, TOKENS, embed_samples, micro_batches
 from metamae.errors import DataError

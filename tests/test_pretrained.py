@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from command import TINY
 
+from command import TINY
 from metamae import load, pretrain
 from metamae.errors import ArtifactError, ConfigError, DataError
 from metamae.methods.base import Method

@@ -8,6 +8,7 @@ import pytest
 from cases import CASES, case, objects
 from metamae.errors import ArtifactError, ConfigError, DataError
 from metamae.readers import read
+from metamae.records import Records
 from metamae.schema import FORMAT, KINDS, LABELS, Schema, infer_schema, modality_settings
 
 S = 12
@@ -58,6 +59,7 @@ def test_what_data_are_taken_for(data, description):
         ({"X": numbers(5), "Y": numbers(2)}, ("X",), ("Y",)),
         ({"X": numbers(5), "other": numbers(3)}, ("X",), ("other",)),
         ({"signal": numbers(6, 40), "age": numbers()}, ("signal",), ("age",)),
+        ({"signal": numbers(6, 40), "Label": numbers(3)}, ("signal",), ("Label",)),
         ({"X": texts(), "label": numbers()}, ("X",), ("label",)),
         ({"a": numbers(), "b": numbers(), "Target": numbers()}, ("a", "b"), ("Target",)),
         ({"a": numbers(), "b": numbers()}, ("a", "b"), ()),
@@ -117,6 +119,29 @@ def test_a_modality_can_be_named(data, modality, description):
     assert schema.modality.describe().startswith(description)
     assert not any("override: --modality" in note for note in schema.notes)
     assert schema.modality.kind == KINDS[modality][0]
+
+
+def waves():
+    """Smooth curves, each with a phase of its own."""
+    phases = np.random.default_rng(0).uniform(0, 6, (S, 1))
+    return np.sin(np.linspace(0, 6, 64) + phases)
+
+
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        (waves(), "if they are points of a curve, --modality series"),
+        (np.arange(S * 20).reshape(S, 20) % 7, "if they are codes, --modality symbols"),
+        (numbers(64), ""),
+        (waves()[:, :8], ""),
+        (numbers(64, dtype="i8"), ""),
+    ],
+)
+def test_arrays_of_numbers_that_look_like_something_else(data, advice):
+    schema = infer(data)
+    assert schema.modality.kind == "table"
+    (note,) = [note for note in schema.notes if "taken as table" in note]
+    assert note.endswith(advice or "(override: --modality)")
 
 
 def test_settings_reach_the_modality():
@@ -180,7 +205,7 @@ def test_schemas_survive_json(name):
 def test_every_kind_is_reachable_and_its_settings_known():
     for kind, implied in KINDS.values():
         assert implied.keys() <= modality_settings(kind).keys()
-    assert modality_settings("table") == {"max_categories": 256}
+    assert modality_settings("table")["max_categories"] == 256
     with pytest.raises(ConfigError, match=r"Unknown modality 'tabel'\. Did you mean 'table'\?"):
         modality_settings("tabel")
 
@@ -227,3 +252,35 @@ def test_unknown_entries_of_the_same_format_are_passed_over():
     values = json.loads(Schema(spec).to_json())
     values["modality"]["added_later"] = 1
     assert Schema.from_json(json.dumps(values), "schema.json").modality == spec
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.cumsum(np.random.default_rng(0).normal(size=(50, 40)), axis=1), "--modality series"),
+        (np.random.default_rng(0).normal(size=(50, 40)), None),
+        (np.random.default_rng(0).integers(0, 4, (50, 40)), "--modality symbols"),
+        (np.random.default_rng(0).integers(0, 900, (50, 40)), None),
+        (np.random.default_rng(0).integers(0, 4, (50, 8)), None),
+    ],
+    ids=["curve", "noise", "codes", "counts", "few columns"],
+)
+def test_a_table_that_may_be_something_else_is_said(array: np.ndarray, said: str | None) -> None:
+    schema = infer_schema(Records({"X": array}, "X.npy"))
+    (note,) = [note for note in schema.notes if note.startswith("taken as table")]
+    assert (said in note) if said else note == "taken as table (override: --modality)"
+
+
+def test_a_doubt_survives_missing_values() -> None:
+    array = np.random.default_rng(0).normal(size=(50, 40))
+    array[:, 3] = np.nan
+    array[0, 0] = np.nan
+    notes = infer_schema(Records({"X": array}, "X.npy")).notes
+    assert "taken as table (override: --modality)" in notes
+
+
+def test_too_many_columns_are_refused() -> None:
+    records = Records({"X": np.random.default_rng(0).normal(size=(4, 1025))}, "X.npy")
+    with pytest.raises(DataError, match=r"at most max_columns = 1024 columns; got 1025.*series"):
+        infer_schema(records)
+    assert infer_schema(records, settings={"max_columns": 1025}).modality.num_tokens == 1025

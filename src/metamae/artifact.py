@@ -2,18 +2,18 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 
-from metamae.atomic import make_folder, write_atomically, write_text_atomically
+from metamae.atomic import make_folder, write_text_atomically
 from metamae.build import build_method
 from metamae.config import Config
 from metamae.errors import ArtifactError, ConfigError
 from metamae.methods.base import Method
 from metamae.modalities.base import Modality
 from metamae.schema import Schema
-from metamae.training.checkpoint import digest, read_tensors
+from metamae.training.checkpoint import read_tensors, write_tensors
 
 CONFIG, SCHEMA, MODEL = "config.toml", "schema.json", "model.safetensors"
 METRICS, RESULTS, CHECKPOINTS = "metrics.jsonl", "results.json", "checkpoints"
@@ -137,11 +137,10 @@ def save_model(folder: Path, method: Method, *, step: int, finished: bool) -> No
         ArtifactError: If the file cannot be written.
     """
     state = {k: v.detach().cpu().contiguous() for k, v in method.state_dict().items()}
-    header = {"digest": digest(state), "step": str(step), "finished": str(finished).lower()}
-    write_atomically(folder / MODEL, lambda path: save_file(state, path, metadata=header))
+    write_tensors(folder / MODEL, state, {"step": step, "finished": finished})
 
 
-def load_model(folder: Path, method: Method) -> dict[str, str]:
+def load_model(folder: Path, method: Method) -> dict[str, Any]:
     """Read the weights into a method and return what was written with them.
 
     Raises:
@@ -154,7 +153,7 @@ def load_model(folder: Path, method: Method) -> dict[str, str]:
             f"its end: `metamae pretrain ... --resume` goes on with it."
         )
     try:
-        state, header = read_tensors(path)
+        state, facts = read_tensors(path)
         method.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -162,4 +161,4 @@ def load_model(folder: Path, method: Method) -> dict[str, str]:
             f"{path} must hold the weights of this run; got: {reason}. The file is damaged or of "
             f"another run: restore it or pretrain again."
         ) from error
-    return header
+    return facts

@@ -143,8 +143,7 @@ def load(run: str | Path, *, device: str = "auto") -> Pretrained:
     folder = Path(run)
     config, schema = read_run(folder)
     method = build_run(folder, config, schema.modality)
-    header = load_model(folder, method)
-    finished = header.get("finished") == "true"
+    finished = bool(load_model(folder, method).get("finished"))
     return Pretrained(method.to(pick_device(device)).eval(), schema, config, finished)
 
 

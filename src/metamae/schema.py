@@ -27,6 +27,8 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "table": ("table", {}),
 }
 
+LOOK_AT = 1024  # samples that a guess is taken from
+
 # Fields that hold labels or groups by convention: never input unless asked for.
 LABELS = ("y", "label", "labels", "target", "group", "groups")
 
@@ -110,7 +112,7 @@ def infer_schema(
     inputs, notes = _inputs(records.without(ignore))
     kind, implied = KINDS[_guess_kind(inputs) if modality == "auto" else modality]
     if modality == "auto":
-        notes.append(f"taken as {kind} (override: --modality)")
+        notes.append(f"taken as {kind} (override: --modality){_doubt(inputs, kind)}")
     chosen = {**implied, **(settings or {})}
     known = modality_settings(kind)
     for key in chosen:
@@ -166,3 +168,25 @@ def _guess_kind(records: Records) -> str:
     if column.dtype.kind == "U" or (column.dtype == object and len(column.shape) == 1):
         return "symbols"
     return "table"
+
+
+def _doubt(records: Records, kind: str) -> str:
+    """Say what an array of numbers (S, F) may be instead of a table, where it looks like it."""
+    names = list(records)
+    if kind != "table" or len(names) > 1 or len(records[names[0]].shape) != 2:
+        return ""
+    block = np.asarray(records[names[0]][np.arange(min(len(records), LOOK_AT))])
+    if block.shape[1] < 16 or block.dtype.kind not in "iuf":
+        return ""
+    if block.dtype.kind in "iu" and len(np.unique(block)) <= 32:
+        return "; few different whole numbers: if they are codes, --modality symbols"
+    there = np.isfinite(block)
+    values = np.where(there, block, 0.0).astype(np.float64)
+    mean = values.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    centred = np.where(there, values - mean, 0.0)
+    left, right = centred[:, :-1], centred[:, 1:]
+    sizes = np.sqrt((left**2).sum(axis=0) * (right**2).sum(axis=0))
+    alike = np.divide((left * right).sum(axis=0), sizes, out=np.zeros_like(sizes), where=sizes > 0)
+    if np.median(alike) > 0.9:
+        return "; neighbouring columns are alike: if they are points of a curve, --modality series"
+    return ""

@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from command import metamae, refused
 
+from command import metamae, refused
 from metamae.cli.list import KINDS
 
 

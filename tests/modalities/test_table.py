@@ -238,11 +238,22 @@ def test_data_that_cannot_be_learnt_from_are_refused(columns, rule):
         infer(columns)
 
 
+def test_too_many_columns_are_refused():
+    x = np.random.default_rng(0).normal(size=(6, 9))
+    assert infer({"X": x}, max_columns=9)[0].num_tokens == 9
+    rule = r"file: a table must have at most max_columns = 8 columns; got 9\. .*raise max_columns"
+    with pytest.raises(DataError, match=rule):
+        infer({"X": x}, max_columns=8)
+    with pytest.raises(DataError, match=rule):
+        infer({str(n): x[:, n] for n in range(9)}, max_columns=8)
+
+
+@pytest.mark.parametrize("setting", ["max_categories", "max_columns"])
 @pytest.mark.parametrize("value", [1, 0, 2.5, "many"])
-def test_max_categories_is_checked(value):
-    rule = rf"Table\.max_categories must be a whole number of at least 2; got {value!r}\. 2 would"
+def test_counts_are_checked(setting, value):
+    rule = rf"Table\.{setting} must be a whole number of at least 2; got {value!r}\. 2 would"
     with pytest.raises(ConfigError, match=rule):
-        infer(example(), max_categories=value)
+        infer(example(), **{setting: value})
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from conftest import walks
 from torch import Tensor
 
+from conftest import walks
 from metamae.build import Network, build_method
 from metamae.methods.base import Method
 from metamae.modalities.base import Modality

@@ -7,15 +7,25 @@ import resource
 
 import pytest
 import torch
-from command import metamae, pretrain, refused, settings
 from safetensors import safe_open
 
+from command import metamae, pretrain, refused, settings
 from metamae import atomic
 from metamae.artifact import load_model
 from metamae.atomic import write_atomically, write_text_atomically
 from metamae.errors import ArtifactError
 from metamae.training import checkpoint
-from metamae.training.checkpoint import Progress, capture, digest, latest, load, restore, save
+from metamae.training.checkpoint import (
+    Progress,
+    capture,
+    digest,
+    latest,
+    load,
+    read_tensors,
+    restore,
+    save,
+    write_tensors,
+)
 
 from .runs import make_run, same, weights
 
@@ -69,13 +79,18 @@ def test_nothing_in_a_checkpoint_is_code(tmp_path):
     path = save(tmp_path, {"x": torch.ones(2)}, Progress(step=7, seconds=1.5), keep=1)
     assert path.name == "step-00000007.safetensors"
     with safe_open(path, framework="np") as file:
-        header = file.metadata()
-    assert json.loads(header["progress"]) == {
-        "step": 7,
-        "drawn": 0,
-        "seconds": 1.5,
-        "rollbacks": 0,
-    }
+        header = json.loads(file.metadata()["metamae"])
+    progress = {"step": 7, "drawn": 0, "seconds": 1.5, "rollbacks": 0}
+    assert header == {"digest": digest({"x": torch.ones(2)}), "progress": progress}
+
+
+def test_equal_tensors_make_equal_files(tmp_path):
+    state = {name: torch.ones(2) for name in "abcdef"}
+    for name in ("one", "two"):
+        write_tensors(tmp_path / name, state, {"step": 1, "finished": True, "more": "text"})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    read, facts = read_tensors(tmp_path / "one")
+    assert same(read, state) and facts == {"step": 1, "finished": True, "more": "text"}
 
 
 def test_only_the_newest_are_kept(tmp_path):

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from command import pretrain, refused
 from safetensors.torch import load_file
 
+from command import pretrain, refused
 from metamae.errors import TrainingError
 from metamae.training.log import read_metrics
 from metamae.training.nonfinite import MOST_KEPT, keep_batch

@@ -9,9 +9,9 @@ import time
 
 import numpy as np
 import pytest
-from command import TINY, metamae, pretrain, refused, settings, start
 from safetensors.torch import load_file
 
+from command import TINY, metamae, pretrain, refused, settings, start
 from metamae import load
 from metamae.training import checkpoint
 from metamae.training.log import read_metrics

@@ -40,7 +40,7 @@ class BlockMasking(Masking):
             there = ~tokens.padding
         start = torch.rand(B, N, generator=rng, device=device).masked_fill(~there, -1)
         centres = start.topk(min(self.blocks, N), dim=1).indices
-        reached = torch.zeros_like(there).scatter(1, centres, True) & there
+        reached = torch.zeros_like(there).scatter(1, centres, True)
         return _hops(reached, tokens.neighbours, there, self.ratio) + noise
 
 

@@ -25,8 +25,6 @@ class Modality(ABC):
     """Registered name."""
     description: ClassVar[str]
     """One line for `metamae list`."""
-    mask_ratio: ClassVar[float]
-    """Share of tokens to hide where nothing else is asked for."""
 
     @classmethod
     @abstractmethod
@@ -58,6 +56,11 @@ class Modality(ABC):
     @abstractmethod
     def num_tokens(self) -> int:
         """N of the largest training sample."""
+
+    @property
+    @abstractmethod
+    def mask_ratio(self) -> float:
+        """Share of tokens to hide where nothing else is asked for."""
 
     @abstractmethod
     def describe(self) -> str:

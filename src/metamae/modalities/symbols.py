@@ -45,7 +45,6 @@ class Symbols(Modality):
 
     kind: ClassVar[str] = "symbols"
     description: ClassVar[str] = "strings or integer codes: text, DNA, proteins, SMILES"
-    mask_ratio: ClassVar[float] = 0.5
 
     column: str
     alphabet: tuple[str | int, ...]
@@ -124,6 +123,10 @@ class Symbols(Modality):
     @property
     def num_tokens(self) -> int:
         return self.length
+
+    @property
+    def mask_ratio(self) -> float:
+        return 0.5
 
     def describe(self) -> str:
         span = f"{self.length}" if self.equal else f"up to {self.length}"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metamae.checks import check_at_least
+from metamae.columns import Measured, encode, measure
 from metamae.errors import DataError
 from metamae.modalities.base import Features, Modality, Tokenizer
 from metamae.networks.positions import Learned
@@ -23,30 +24,6 @@ from metamae.records import Index, Records
 from metamae.types import Batch, Tokens
 
 STATISTICS_FROM = 100_000  # rows that means, deviations and categories are taken from
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """One column of a table.
-
-    Args:
-        name: Its name; in an array of numbers, the position as text.
-        mean: Mean of a numeric column in the training data.
-        std: Its standard deviation there.
-        categories: Known values of a categorical column as text; empty for a numeric one.
-        frequencies: Share of each of them in the training data.
-    """
-
-    name: str
-    mean: float = 0.0
-    std: float = 1.0
-    categories: tuple[str, ...] = ()
-    frequencies: tuple[float, ...] = ()
-
-    @property
-    def num_outputs(self) -> int:
-        """Numbers that a prediction of this column needs."""
-        return len(self.categories) or 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +39,6 @@ class Table(Modality):
 
     kind: ClassVar[str] = "table"
     description: ClassVar[str] = "rows of numbers and categories, missing values allowed"
-    mask_ratio: ClassVar[float] = 0.5
 
     measured: tuple[Measured, ...]
     array: str | None = None
@@ -70,7 +46,12 @@ class Table(Modality):
 
     @classmethod
     def infer(  # type: ignore[override]  # settings are each modality's own
-        cls, records: Records, rng: np.random.Generator, *, max_categories: int = 256
+        cls,
+        records: Records,
+        rng: np.random.Generator,
+        *,
+        max_categories: int = 256,
+        max_columns: int = 1024,
     ) -> tuple["Table", list[str]]:
         """Measure the training data.
 
@@ -79,19 +60,16 @@ class Table(Modality):
             rng: Source of the subsample that statistics are taken from.
             max_categories: Most different values of a column of strings; one with more looks
                 like a name or a text and is left out.
+            max_columns: Most columns; attention over more tokens needs much memory.
         """
         check_at_least("Table.max_categories", max_categories, 2)
+        check_at_least("Table.max_columns", max_columns, 2)
         some = records.sample(STATISTICS_FROM, rng)
-        array = next((name for name in records if len(records[name].shape) == 2), None)
-        if array is not None and len(list(records)) > 1:
-            raise DataError(
-                f"{records.source}: a table must be one array or several columns; got the array "
-                f"{array!r} among {len(list(records))} fields. Choose one with `field`."
-            )
+        array = _array(records, max_columns)
         cells = _cells(some, np.arange(len(some)), array)
         measured, notes = [], []
         for name, values in cells.items():
-            column, note = _measure(name, values, max_categories, some)
+            column, note = measure(name, values, max_categories, some)
             if column is not None:
                 measured.append(column)
             if note:
@@ -120,6 +98,10 @@ class Table(Modality):
     @property
     def num_tokens(self) -> int:
         return len(self.measured)
+
+    @property
+    def mask_ratio(self) -> float:
+        return 0.5
 
     def describe(self) -> str:
         categorical = sum(bool(column.categories) for column in self.measured)
@@ -159,7 +141,7 @@ class Table(Modality):
             cells = _cells(records, index, self.array)
         encoded = np.zeros((len(index), len(self.measured)), dtype=np.float64)
         for position, column in enumerate(self.measured):
-            encoded[:, position] = _encode_column(column, cells[column.name], records, index)
+            encoded[:, position] = encode(column, cells[column.name], records, index)
         valid = ~np.isnan(encoded)
         return np.nan_to_num(encoded, copy=False).astype(np.float32), valid
 
@@ -305,84 +287,28 @@ class ColumnHead(nn.Module):
         return torch.baddbmm(self.bias, states.transpose(0, 1), self.weight).transpose(0, 1)
 
 
+def _array(records: Records, max_columns: int) -> str | None:
+    """Name the one array of shape (S, F) that holds the table; None if it is in columns."""
+    names = list(records)
+    array = next((name for name in names if len(records[name].shape) == 2), None)
+    if array is not None and len(names) > 1:
+        raise DataError(
+            f"{records.source}: a table must be one array or several columns; got the array "
+            f"{array!r} among {len(names)} fields. Choose one with `field`."
+        )
+    num_columns = len(names) if array is None else records[array].shape[1]
+    if num_columns > max_columns:
+        raise DataError(
+            f"{records.source}: a table must have at most max_columns = {max_columns} columns; got "
+            f"{num_columns}. If they are the points of a curve --modality series would do; else "
+            f"leave columns out, or raise max_columns."
+        )
+    return array
+
+
 def _cells(records: Records, index: Index, array: str | None) -> dict[str, NDArray[Any]]:
     """Values of each column at some rows, name -> (B,)."""
     if array is None:
         return {name: np.asarray(records[name][index]) for name in records}
     block = np.asarray(records[array][index])
     return {str(n): block[:, n] for n in range(block.shape[1])}
-
-
-def _measure(
-    name: str, values: NDArray[Any], max_categories: int, records: Records
-) -> tuple[Measured | None, str]:
-    """Describe one column, or say why it is left out."""
-    if values.ndim != 1:
-        return None, f"is left out: each cell holds an array of shape {values.shape[1:]}"
-    if values.dtype == object and any(isinstance(v, np.ndarray) for v in values):
-        return None, "is left out: its cells hold arrays"
-    if values.dtype.kind in "OUb":
-        texts = [_text(v) for v in values.tolist()]
-        shown, counts = np.unique([t for t in texts if t is not None], return_counts=True)
-        if len(shown) < 2:
-            return None, "is left out: it is constant or missing"
-        if len(shown) > max_categories or (len(shown) > 20 and len(shown) > 0.5 * len(values)):
-            return None, (
-                f"is left out: {len(shown)} different values look like a name or a text "
-                f"(override: max_categories)"
-            )
-        shares = counts / counts.sum()
-        return Measured(
-            name=name, categories=tuple(shown.tolist()), frequencies=tuple(shares.tolist())
-        ), ""
-    if values.dtype.kind not in "iuf":
-        return None, f"is left out: {values.dtype} is neither number nor category"
-    numbers = values.astype(np.float64)
-    if np.isinf(numbers).any():
-        _refuse_infinity(name, int(np.isinf(numbers).argmax()), records)
-    there = numbers[~np.isnan(numbers)]
-    if len(there) == 0:
-        return None, "is left out: all its values are missing"
-    mean, std = float(there.mean()), float(there.std())
-    if std <= 1e-12 * abs(mean):
-        return None, f"is left out: it is constant ({mean:g})"
-    missing = 1 - len(there) / len(numbers)
-    note = f"misses {missing:.0%} of its values" if missing > 0.2 else ""
-    return Measured(name=name, mean=mean, std=std), note
-
-
-def _encode_column(
-    column: Measured, values: NDArray[Any], records: Records, index: Index
-) -> NDArray[np.float64]:
-    """One column on the training data's scale, (B,); NaN where missing."""
-    if column.categories:
-        codes: dict[str | None, float] = {t: float(n) for n, t in enumerate(column.categories)}
-        return np.array([codes.get(_text(v), np.nan) for v in values.tolist()])
-    try:
-        numbers = values.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{records.source}: column {column.name!r} must hold numbers, as in training; got "
-            f"{values.dtype} ({error})."
-        ) from error
-    with np.errstate(over="ignore"):
-        scaled = (numbers - column.mean) / column.std
-    beyond = np.abs(scaled) > np.finfo(np.float32).max
-    if beyond.any():
-        _refuse_infinity(column.name, int(index[beyond.argmax()]), records)
-    return scaled
-
-
-def _refuse_infinity(name: str, position: int, records: Records) -> None:
-    raise DataError(
-        f"{records.where(position)}: column {name!r} must hold finite numbers; got infinity, or "
-        f"one too far from the training data for float32. Leave the cell empty (NaN) to mark it "
-        f"as missing."
-    )
-
-
-def _text(value: Any) -> str | None:
-    """A category's name; None for a missing value."""
-    if value is None or (isinstance(value, float) and value != value):
-        return None
-    return str(value)

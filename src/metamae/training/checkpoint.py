@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from metamae.atomic import make_folder, write_atomically
 from metamae.errors import ArtifactError
 
+HEADER = "metamae"
 NAME = re.compile(r"step-(\d{8})\.safetensors")
 
 
@@ -80,10 +82,9 @@ def save(folder: Path, state: State, progress: Progress, keep: int) -> Path:
         ArtifactError: If it cannot be written; older checkpoints are then untouched.
     """
     path = folder / f"step-{progress.step:08d}.safetensors"
-    header = {"progress": json.dumps(asdict(progress)), "digest": digest(state)}
     make_folder(folder)
     try:
-        write_atomically(path, lambda temporary: save_file(state, temporary, metadata=header))
+        write_tensors(path, state, {"progress": asdict(progress)})
     except ArtifactError as error:
         last = latest(folder)
         left = f"The last good checkpoint is {last.name}." if last else "There is none yet."
@@ -102,8 +103,8 @@ def load(path: Path) -> tuple[State, Progress]:
         ArtifactError: If the file is damaged.
     """
     try:
-        state, header = read_tensors(path)
-        return state, Progress(**json.loads(header["progress"]))
+        state, facts = read_tensors(path)
+        return state, Progress(**facts["progress"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
             f"{path} must be a whole checkpoint; got {error}. Remove it to go on from the one "
@@ -117,8 +118,21 @@ def latest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def read_tensors(path: Path) -> tuple[State, dict[str, str]]:
-    """Read the tensors and the header of a safetensors file with a digest.
+def write_tensors(path: Path, state: State, facts: dict[str, Any]) -> None:
+    """Write tensors, a digest of them, and facts about them that JSON can hold.
+
+    Equal tensors and facts make equal bytes.
+
+    Raises:
+        ArtifactError: If the file cannot be written.
+    """
+    # One key, because safetensors writes several in any order.
+    header = {HEADER: json.dumps({"digest": digest(state), **facts})}
+    write_atomically(path, lambda temporary: save_file(state, temporary, metadata=header))
+
+
+def read_tensors(path: Path) -> tuple[State, dict[str, Any]]:
+    """Undo `write_tensors`.
 
     Raises:
         OSError: If the file cannot be read.
@@ -126,11 +140,11 @@ def read_tensors(path: Path) -> tuple[State, dict[str, str]]:
         ValueError: If its tensors are not those that the digest was made of.
     """
     with safe_open(path, framework="pt") as file:
-        header: dict[str, str] = file.metadata() or {}
+        facts: dict[str, Any] = json.loads((file.metadata() or {}).get(HEADER, "{}"))
         state = {key: file.get_tensor(key) for key in file.keys()}
-    if header.get("digest") != digest(state):
+    if facts.pop("digest", None) != digest(state):
         raise ValueError("bytes that differ from those that were written (see their digest)")
-    return state, header
+    return state, facts
 
 
 def digest(state: Mapping[str, Tensor]) -> str:

@@ -90,11 +90,12 @@ def pretrain(
     for note in schema.notes:
         log.info("%s", note)
     batches, held_out = _batches(records, config, schema.modality)
+    method = artifact.build_from(config, schema.modality).to(where)
     if not going_on:
         _look_ahead(batches, config.train)
+        # Now that nothing about settings and data can be refused any more.
         if folder is not None:
             artifact.begin_run(folder, config, schema)
-    method = artifact.build_from(config, schema.modality).to(where)
     run = Run(
         method,
         batches,
