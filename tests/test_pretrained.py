@@ -47,7 +47,8 @@ def test_lattices_are_reconstructed_in_the_users_units(loaded, data, name):
     shapes = {a.shape for a in (found.original, found.hidden, found.before, found.after)}
     assert shapes == {samples.shape}
     np.testing.assert_allclose(found.original, samples, rtol=1e-4, atol=1e-3)
-    assert 0.7 < found.hidden.mean() < 0.8
+    ratio = loaded[name].config.settings["masking"]["ratio"]
+    assert found.hidden.mean() == pytest.approx(ratio, abs=0.05)
     assert not np.array_equal(found.before, found.after)
     # An encoder that has learnt nothing stays near the mean, in the units of the data.
     assert np.abs(found.before - samples.mean()).mean() < 4 * samples.std()

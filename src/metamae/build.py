@@ -152,7 +152,8 @@ def build_method(
             f"{'random' if 'masking' in wanted else 'None'} would do."
         )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Not torch.manual_seed: it would seed the GPU too, which is not forked.
+        torch.default_generator.manual_seed(seed)
         tokenizer = spec.tokenizer(network.width)
         encoder = Transformer(
             network.width,

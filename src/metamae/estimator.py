@@ -108,7 +108,8 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
     def _records(self, X: Any, *, fitting: bool) -> Records:
         """Check samples the way scikit-learn does where it knows their form."""
-        if isinstance(X, Records | Mapping):
+        # One kind of sparse matrix is a dict, and no columns.
+        if isinstance(X, Records | Mapping) and not hasattr(X, "toarray"):
             return read(X)
         if hasattr(X, "columns"):
             validate_data(self, X, reset=fitting, skip_check_array=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from command import metamae, refused
 
+from command import metamae, refused
 from metamae import load
 from metamae.verbs import embed as verb
 

@@ -58,7 +58,7 @@ def test_the_same_seed_gives_the_same_run(data, tmp_path):
 
 def test_epochs_are_passes_over_the_training_data(data, tmp_path):
     # 80 series less 4 that are held out are 4 batches of 16.
-    assert pretrain(data / "series.npz", tmp_path / "run", epochs=2).status == 0
+    assert pretrain(data / "series.npz", tmp_path / "run", epochs=2, batch_size=16).status == 0
     assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == 8
 
 

@@ -20,6 +20,9 @@ from .runs import same
 
 # Windows of the log straddle checkpoints, and dropout needs the generator.
 RUN = {
+    "size": "tiny",
+    "inner_lr": 0.5,
+    "batch_size": 16,
     "steps": 24,
     "checkpoint_every": 5,
     "log_every": 3,

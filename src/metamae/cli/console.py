@@ -4,8 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -21,9 +20,9 @@ Flag = Annotated[bool, Parameter(negative="")]
 def fail(message: str) -> None:
     """Write an error message."""
     from rich.console import Console
+    from rich.text import Text
 
-    console = Console(stderr=True, emoji=False, highlight=False)
-    console.print(f"[bold red]error:[/] {_plain(message)}", soft_wrap=True)
+    Console(stderr=True).print(Text.assemble(("error:", "bold red"), f" {message}"), soft_wrap=True)
 
 
 class StderrHandler(logging.Handler):
@@ -78,14 +77,17 @@ def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
     """Write a table on standard output."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left")
+    # As texts, for a field may be called "[red]" or ":x:".
+    table = Table(title=Text(title), title_justify="left")
     for number, name in enumerate(header):
-        table.add_column(_plain(name), justify="left" if number == 0 else "right", overflow="fold")
+        side: Literal["left", "right"] = "left" if number == 0 else "right"
+        table.add_column(Text(name), justify=side, overflow="fold")
     for row in rows:
-        table.add_row(*(_plain(cell) for cell in row))
+        table.add_row(*(Text(cell) for cell in row))
     width = None if sys.stdout.isatty() else 120
-    console = Console(width=width, emoji=False, highlight=False)
+    console = Console(width=width)
     # By way of a text, because rich ends the program where the reader of its output has gone.
     with console.capture() as text:
         console.print(table)
@@ -119,14 +121,3 @@ def print_assessment(found: "Assessment") -> None:
     print_line(found.sentence)
     for note in found.notes:
         print_line(f"Note: {note}.")
-
-
-def require_path(data: str) -> Path:
-    """Return a path that a user named."""
-    return Path(data).expanduser()
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

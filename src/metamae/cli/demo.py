@@ -8,7 +8,7 @@ from metamae.cli.console import Flag, print_assessment, print_line, progress_bar
 def demo(
     *,
     out: Path = Path("metamae-demo"),
-    minutes: float = 3.0,
+    minutes: float | None = None,
     steps: int | None = None,
     seed: int = 0,
     overwrite: Flag = False,
@@ -19,8 +19,8 @@ def demo(
 
     Args:
         out: Folder for runs and pictures.
-        minutes: Time to train, both together; evaluation takes about a minute more.
-        steps: Optimiser steps of each instead, for a result that repeats bit for bit.
+        minutes: Time to train, both together, instead of 3,000 and 1,000 steps.
+        steps: Optimiser steps of each.
         seed: Of everything random.
         overwrite: Remove the runs of an earlier demo in --out.
     """

@@ -109,8 +109,8 @@ def _image(axis: Any, panel: Panel, row: int, original: Values) -> None:
     """Channels 0 to 2 as colours if there are three, else the first as grey."""
     colour = original.shape[1] == 3
     shown, scale = (v[:, :3] if colour else v[:, :1] for v in (panel.values, original))
-    low, high = np.nanmin(scale), np.nanmax(scale)
-    unit = np.clip((shown[row] - low) / max(high - low, 1e-12), 0, 1).transpose(1, 2, 0)
+    low, high = _limits(scale)
+    unit = np.clip((shown[row] - low) / (high - low), 0, 1).transpose(1, 2, 0)
     pixels = np.repeat(unit, 1 if colour else 3, axis=2)
     if panel.blank is not None:
         pixels[panel.blank[row, 0]] = (0.55, 0.65, 0.85)
@@ -123,16 +123,28 @@ def _series(axis: Any, panel: Panel, row: int, original: Values) -> None:
         if panel.blank is not None:
             curve = np.where(panel.blank[row, channel], np.nan, curve)
         axis.plot(curve, linewidth=0.9)
-    spread = original[row, :3]
-    axis.set_ylim(np.nanmin(spread) - 0.1, np.nanmax(spread) + 0.1)
+    low, high = _limits(original[row, :3])
+    axis.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
 
 
 def _strip(axis: Any, panel: Panel, row: int, original: Values) -> None:
     """Cells in standard deviations from their column's mean, from blue over white to red."""
     numbers, scale = (v.astype(float) for v in (panel.values, original))
-    mean, std = np.nanmean(scale, axis=0), np.nanstd(scale, axis=0)
+    there = ~np.isnan(scale)
+    count = there.sum(axis=0).clip(min=1)
+    mean = np.where(there, scale, 0).sum(axis=0) / count
+    std = np.sqrt((np.where(there, scale - mean, 0) ** 2).sum(axis=0) / count)
     cells = (numbers[row] - mean) / np.maximum(std, 1e-12)
     if panel.blank is not None:
         cells = np.where(panel.blank[row], np.nan, cells)
     axis.set_facecolor("0.75")
     axis.imshow(cells[None], aspect="auto", cmap="RdBu_r", vmin=-2.5, vmax=2.5)
+
+
+def _limits(values: Values) -> tuple[float, float]:
+    """Least and greatest of the known values, a little apart even where all are equal."""
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return 0.0, 1.0
+    low, high = float(known.min()), float(known.max())
+    return (low, high) if high > low else (low - 0.5, high + 0.5)

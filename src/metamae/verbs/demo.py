@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamae.atomic import make_folder
+from metamae.checks import check_at_least
 from metamae.pretrained import Pretrained
 from metamae.records import Records
 from metamae.report.picture import MOST_SAMPLES, draw_reconstruction
@@ -18,8 +19,9 @@ from metamae.scoring.task import infer_task
 from metamae.verbs.evaluate import TEST_SHARE, Assessment, evaluate
 from metamae.verbs.pretrain import pretrain
 
-# Share of the budget: images take more steps to learn than rows of a table.
-SHARES = {"digits": 0.7, "breast cancer": 0.3}
+# Optimiser steps, in proportion to the training samples: a number of steps, unlike a number of
+# minutes, gives the same result on every run.
+STEPS = {"digits": 3000, "breast cancer": 1000}
 Stage = Callable[[str, float], None]
 """Called with what is being done and the share of the whole that is done."""
 
@@ -44,7 +46,7 @@ class Shown:
 def demo(
     out: str | Path = "metamae-demo",
     *,
-    minutes: float = 3.0,
+    minutes: float | None = None,
     steps: int | None = None,
     seed: int = 0,
     overwrite: bool = False,
@@ -56,8 +58,8 @@ def demo(
 
     Args:
         out: Folder for runs and pictures.
-        minutes: Time to train, both data sets together; evaluation comes on top.
-        steps: Optimiser steps of each instead, for a result that repeats bit for bit.
+        minutes: Time to train, both data sets together, instead of a number of steps.
+        steps: Optimiser steps on each data set, instead of those of `STEPS`.
         seed: Of everything random.
         overwrite: Whether runs of an earlier demo may be removed.
         observe: Called now and then.
@@ -65,11 +67,15 @@ def demo(
     Raises:
         ArtifactError: If the folder is taken or cannot be written.
     """
+    check_at_least("Demo.seed", seed, 0)
     folder = Path(out)
     make_folder(folder)
     shown, before = [], 0.0
-    for name, share in SHARES.items():
-        budget = {"minutes": minutes * share} if steps is None else {"steps": steps}
+    for name, usual in STEPS.items():
+        share = usual / sum(STEPS.values())
+        budget: dict[str, Any] = {} if minutes is None else {"minutes": minutes * share}
+        if steps is not None or minutes is None:
+            budget["steps"] = usual if steps is None else steps
         watch = None if observe is None else _watch(observe, name, before, share)
         shown.append(_show(name, folder, budget, seed, overwrite, watch))
         before += share

@@ -11,6 +11,7 @@ import numpy as np
 
 from metamae import artifact
 from metamae.atomic import write_text_atomically
+from metamae.checks import check_at_least, check_between
 from metamae.errors import ArtifactError, DataError
 from metamae.evaluation import EVALUATIONS
 from metamae.evaluation.base import Budget, judge
@@ -116,6 +117,9 @@ def evaluate(
         DataError: If the label is missing, was an input of the encoder, or cannot be learnt.
         ArtifactError: If the run cannot be loaded.
     """
+    check_at_least("Evaluate.seed", seed, 0)
+    check_at_least("Evaluate.draws", draws, 1)
+    check_between("Evaluate.test_share", test_share, 0, 1)
     pretrained = run if isinstance(run, Pretrained) else load(run, device=device)
     chosen = [EVALUATIONS.build(name) for name in evaluations]
     records = data if isinstance(data, Records) else read(data)
