@@ -136,6 +136,19 @@ def test_micro_batches_hold_every_sample_once_and_are_shaped_by_length(embedded)
     assert sorted(seen) == list(range(len(records)))
 
 
+def test_micro_batches_are_filled_to_their_shape(embedded, monkeypatch):
+    # The promise rests on this where matrix products of other sizes round in another way.
+    pretrained, records, _ = embedded
+    backbone, shapes = pretrained.module.backbone, []
+    whole = backbone.encode
+    monkeypatch.setattr(backbone, "encode", lambda t: (shapes.append(t.values.shape), whole(t))[1])
+    pretrained.embed(records.subset(np.arange(7)))
+    assert {(rows, max(1, TOKENS["cpu"] // tokens)) for rows, tokens, _ in shapes} == {
+        (rows, rows) for rows, _, _ in shapes
+    }
+    assert all(tokens % MULTIPLE == 0 for _, tokens, _ in shapes)
+
+
 def test_progress_ends_with_all(embedded):
     pretrained, records, _ = embedded
     steps = []

@@ -20,6 +20,7 @@ from metamae.training.settings import DEFAULT_STEPS, TrainSettings, auto_batch_s
 
 # What a size changes besides the network. The paper's optimiser is that of arXiv:2310.16318.
 TRAIN_OF_SIZE: dict[str, dict[str, Any]] = {
+    "tiny": {"lr": 2e-3},
     "base": {"lr": 5e-4},
     "paper": {"lr": 1e-4, "weight_decay": 1e-4, "warmup": 0.0, "schedule": "constant"},
 }

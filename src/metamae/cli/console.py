@@ -80,7 +80,7 @@ def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
     from rich.text import Text
 
     # As texts, for a field may be called "[red]" or ":x:".
-    table = Table(title=Text(title), title_justify="left")
+    table = Table()
     for number, name in enumerate(header):
         side: Literal["left", "right"] = "left" if number == 0 else "right"
         table.add_column(Text(name), justify=side, overflow="fold")
@@ -91,7 +91,7 @@ def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
     # By way of a text, because rich ends the program where the reader of its output has gone.
     with console.capture() as text:
         console.print(table)
-    sys.stdout.write(text.get())
+    sys.stdout.write(f"{title}\n{text.get()}")
 
 
 def print_assessment(found: "Assessment") -> None:

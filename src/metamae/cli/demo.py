@@ -19,7 +19,7 @@ def demo(
 
     Args:
         out: Folder for runs and pictures.
-        minutes: Time to train, both together, instead of 3,000 and 1,000 steps.
+        minutes: Time to train, both together, instead of 2,000 and 600 steps.
         steps: Optimiser steps of each.
         seed: Of everything random.
         overwrite: Remove the runs of an earlier demo in --out.

@@ -21,7 +21,7 @@ from metamae.verbs.pretrain import pretrain
 
 # Optimiser steps, in proportion to the training samples: a number of steps, unlike a number of
 # minutes, gives the same result on every run.
-STEPS = {"digits": 3000, "breast cancer": 1000}
+STEPS = {"digits": 2000, "breast cancer": 600}
 Stage = Callable[[str, float], None]
 """Called with what is being done and the share of the whole that is done."""
 
