@@ -6,12 +6,12 @@
 Each row is measured in a process of its own, so that its peak memory is its own. "share" is the
 arithmetic of the step, counted by PyTorch's flop counter, divided by the time that a float32
 matrix product of the same machine needs for as much, timed just before and after the step.
+"step GB" is what steps add to the memory that data and weights take. It needs Linux.
 "reading" is the time to read a batch from a file as a share of a step's. The data are random:
 neither speed nor memory depends on them.
 """
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -111,25 +111,38 @@ def measure(shape: str, method: str) -> dict[str, float]:
 
         readings = [timed(lambda n=n: batches.read(n)) for n in range(4)]
         batch = batches.read(0)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = forget_peak()
         with FlopCounterMode(display=False) as counter:
             step()
         speed = [matrix_speed()]
         times = [timed(step) for _ in range(STEPS)]
         speed.append(matrix_speed())
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak = memory("VmHWM")
     seconds = statistics.median(times)
     flops = counter.get_total_flops()
     return {
         "seconds": seconds,
         "samples_per_second": batch_size / seconds,
-        "peak_gb": peak / 2**20,
-        "step_gb": (peak - before) / 2**20,
+        "peak_gb": peak,
+        "step_gb": peak - before,
         "gflop": flops / 1e9,
         "share": flops / seconds / max(speed),
         "matrix_gflops": max(speed) / 1e9,
         "reading": statistics.median(readings) / seconds,
     }
+
+
+def memory(field: str) -> float:
+    """Resident memory of this process in GB: "VmRSS" now, "VmHWM" at its peak."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (line,) = (line for line in status.splitlines() if line.startswith(field))
+    return int(line.split()[1]) / 2**20
+
+
+def forget_peak() -> float:
+    """Start the peak anew, so that it is the training's and not the reading's; memory in GB."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return memory("VmRSS")
 
 
 def timed(work: Callable[[], object]) -> float:

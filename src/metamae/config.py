@@ -66,6 +66,7 @@ class Config:
         network: Its shape.
         method: Registered name.
         masking: Registered name; None for a method that hides nothing.
+        modality: What the data were taken for, a key of `KINDS`.
         train: How long and how fast to learn.
         settings: Settings of method, masking and modality, by section.
         data: What the training data were: source, number of samples, and the like.
@@ -77,6 +78,7 @@ class Config:
     network: Network
     method: str
     masking: str | None
+    modality: str
     train: TrainSettings
     settings: Mapping[str, Settings]
     data: Settings
@@ -89,7 +91,7 @@ class Config:
             "seed": self.seed,
             "size": self.size,
             "data": self.data,
-            "modality": self.settings["modality"],
+            "modality": {"name": self.modality, **self.settings["modality"]},
             "network": asdict(self.network),
             "method": {"name": self.method, **self.settings["method"]},
             "masking": {"name": self.masking, **self.settings["masking"]},
@@ -107,15 +109,17 @@ class Config:
         try:
             document = tomllib.loads(text)
             method, masking = dict(document["method"]), dict(document["masking"])
+            modality = dict(document["modality"])
             return cls(
                 seed=document["seed"],
                 size=document["size"],
                 network=Network(**document["network"]),
                 method=method.pop("name"),
                 masking=masking.pop("name", None),
+                modality=modality.pop("name"),
                 train=TrainSettings(**document["train"]),
                 settings={
-                    "modality": document["modality"],
+                    "modality": modality,
                     "method": method,
                     "masking": masking,
                 },
@@ -170,6 +174,7 @@ def resolve(
         network=replace(SIZES[size], **asked["network"]),
         method=choices.method,
         masking=choices.masking if hides else None,
+        modality=spec.kind if choices.modality == "auto" else choices.modality,
         train=train,
         settings={
             "modality": asked["modality"],

@@ -12,8 +12,9 @@ from metamae.errors import ConfigError
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the nearest known one, then all."""
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    lower = {word.lower(): word for word in known}
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1)
+    hint = f" Did you mean {lower[near[0]]!r}?" if near else ""
     return f"{hint} Known: {', '.join(known) or 'none'}."
 
 

@@ -133,7 +133,8 @@ class Symbols(Modality):
         return f"sequences of {span} symbols from an alphabet of {len(self.alphabet)}"
 
     def lengths(self, records: Records) -> Index | None:
-        if self.equal and isinstance(self.alphabet[0], int) and self.padding_code is None:
+        column = records[self.column]
+        if column.shape[1:] == (self.length,) and self.padding_code is None:
             return None
         index = np.arange(len(records))
         lengths = np.array([len(row) for row in self._rows(records, index)], dtype=np.int64)
