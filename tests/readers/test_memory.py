@@ -5,6 +5,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,7 +111,6 @@ def test_records_are_returned_as_they_are():
 
 
 def test_tensors():
-    torch = pytest.importorskip("torch")
     records = read(torch.ones(2, 3, requires_grad=True))
     assert records.source == "Tensor"
     np.testing.assert_array_equal(records["X"], np.ones((2, 3), np.float32))
