@@ -37,9 +37,9 @@ app.command(list_plugins, name="list")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 a user's mistake, 130 or 143 stopped by a signal."""
-    # Read when PyTorch loads. Threads that wait by spinning make a small step many times slower
-    # as soon as anything else runs on the machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Read when PyTorch loads. Threads that spin for long while they wait make a small step many
+    # times slower as soon as anything else runs on the machine.
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
         status = app(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"

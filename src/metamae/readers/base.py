@@ -82,7 +82,7 @@ def find_path(data: Any) -> Path:
     """
     if not is_path(data) or not os.fspath(data):
         raise DataError(
-            f"data must be a path for this reader; got {_brief(str(data))}. "
+            f"data must be a path for this reader; got {_brief(data)}. "
             "The path of a file or folder would do."
         )
     try:
@@ -93,11 +93,11 @@ def find_path(data: Any) -> Path:
         # The text of an OSError repeats the path, however long.
         reason = getattr(error, "strerror", None) or error
         raise DataError(
-            f"data must be the path of something that exists; got {_brief(str(data))} ({reason}). "
+            f"data must be the path of something that exists; got {_brief(data)} ({reason}). "
             "Text goes in a list, one string per sample."
         ) from error
     raise DataError(
-        f"data must be the path of something that exists; got {_brief(str(data))}. {_beside(path)}"
+        f"data must be the path of something that exists; got {_brief(data)}. {_beside(path)}"
     )
 
 
@@ -112,7 +112,7 @@ def find_file(data: Any) -> Path:
 
 
 def _brief(data: Any) -> str:
-    text = repr(data) if is_path(data) else type(data).__name__
+    text = repr(os.fspath(data)) if is_path(data) else type(data).__name__
     return text if len(text) <= 200 else text[:200] + "..."
 
 
