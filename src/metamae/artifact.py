@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
 
 from metamae.atomic import make_folder, write_text_atomically
@@ -12,8 +13,9 @@ from metamae.config import Config
 from metamae.errors import ArtifactError, ConfigError
 from metamae.methods.base import Method
 from metamae.modalities.base import Modality
+from metamae.records import Records
 from metamae.schema import Schema
-from metamae.training.checkpoint import read_tensors, write_tensors
+from metamae.training.checkpoint import digest, read_tensors, write_tensors
 
 CONFIG, SCHEMA, MODEL = "config.toml", "schema.json", "model.safetensors"
 METRICS, RESULTS, CHECKPOINTS = "metrics.jsonl", "results.json", "checkpoints"
@@ -162,3 +164,9 @@ def load_model(folder: Path, method: Method) -> dict[str, Any]:
             f"another run: restore it or pretrain again."
         ) from error
     return facts
+
+
+def fingerprint(records: Records, spec: Modality) -> str:
+    """Hash up to 64 samples from all over the data, to know them again."""
+    index = np.unique(np.linspace(0, len(records) - 1, 64).astype(np.int64))
+    return digest(spec.batch(records.only(spec.columns), index))

@@ -90,6 +90,13 @@ def test_the_table_is_for_people(run, data):
     assert "retraining" in said.out and "Note: the encoder saw the test samples" in said.out
 
 
+def test_samples_are_known_again_under_another_name(run, data, tmp_path):
+    copy = tmp_path / "renamed.npz"
+    copy.write_bytes((data / "series.npz").read_bytes())
+    said = metamae("evaluate", run, copy, "--label", "y", "--json", *FAST)
+    assert any("saw the test samples" in note for note in strict(said.out)["notes"])
+
+
 def test_a_test_file_of_its_own_is_used_whole(run, data, tmp_path):
     with np.load(data / "series.npz") as file:
         x, y = file["X"], file["y"]

@@ -8,10 +8,11 @@ from sklearn.utils import check_random_state
 import metamae
 from command import TINY
 from metamae import ConfigError, DataError, Records
+from metamae.artifact import fingerprint
 from metamae.config import Choices, resolve
 from metamae.readers import read
 from metamae.schema import infer_schema
-from metamae.verbs.pretrain import fingerprint, num_held_out, split, total_steps
+from metamae.verbs.pretrain import num_held_out, split, total_steps
 
 
 def config_for(num, seed=0, **train):

@@ -240,10 +240,9 @@ def _notes(pretrained: Pretrained, seen: bool) -> list[str]:
 
 
 def _seen(pretrained: Pretrained, records: Records) -> bool:
-    """Whether samples are, as far as can be told, those that the encoder learnt from."""
-    data = pretrained.config.data
-    whole = records.index is None and data.get("samples") == len(records)
-    return whole and data.get("source") == records.source
+    """Whether the encoder learnt from these very samples, whatever their file is called."""
+    found = artifact.fingerprint(pretrained.records(records), pretrained.schema.modality)
+    return found == pretrained.config.data.get("fingerprint")
 
 
 def _remember(folder: Path, found: Assessment) -> None:

@@ -19,7 +19,6 @@ from metamae.readers import read
 from metamae.records import Index, Records
 from metamae.schema import KINDS, Schema, infer_schema
 from metamae.training.batches import Batches
-from metamae.training.checkpoint import digest
 from metamae.training.loop import Observer, Outcome, Run
 from metamae.training.settings import TrainSettings
 from metamae.types import Batch
@@ -130,7 +129,7 @@ def _plan(
     )
     train = TrainSettings(**choices.settings.get("train", {}))
     held_out = num_held_out(len(records), train.holdout)
-    found = fingerprint(records, schema.modality)
+    found = artifact.fingerprint(records, schema.modality)
     config = resolve(
         choices,
         schema.modality,
@@ -162,12 +161,6 @@ def _look_ahead(batches: Batches, settings: TrainSettings) -> None:
     total = total_steps(settings, batches.per_pass) or most
     for number in range(min(batches.per_pass, total, most)):
         batches.read(number)
-
-
-def fingerprint(records: Records, spec: Modality) -> str:
-    """Hash up to 64 samples from all over the data, to know them again."""
-    index = np.unique(np.linspace(0, len(records) - 1, 64).astype(np.int64))
-    return digest(spec.batch(records.only(spec.columns), index))
 
 
 def num_held_out(num_samples: int, share: float) -> int:
@@ -213,7 +206,7 @@ def _check_same(
             f"samples instead of {expected}. Resume with the same data, or start a new run."
         )
     spec = schema.modality
-    if fingerprint(records, spec) != config.data.get("fingerprint"):
+    if artifact.fingerprint(records, spec) != config.data.get("fingerprint"):
         raise DataError(
             f"{records.source} must be the data that the run began with; it has as many samples "
             f"as {config.data['source']} had, but other values. Resume with the same data, or "
