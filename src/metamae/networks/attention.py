@@ -29,10 +29,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None, *, twice: bo
     Returns:
         (B, heads, N, D / heads).
     """
-    if twice or (q.device.type == "cpu" and k.shape[2] < LONG):
+    if kernel(q.device.type, k.shape[2], twice=twice) == "explicit":
         return _explicit(q, k, v, padding)
     there = None if padding is None else ~padding[:, None, None, :]  # (B, 1, 1, M)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=there)
+
+
+def kernel(device: str, num_keys: int, *, twice: bool) -> str:
+    """Name the form that `attend` uses: "explicit" or "fused"."""
+    return "explicit" if twice or (device == "cpu" and num_keys < LONG) else "fused"
 
 
 def _explicit(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None) -> Tensor:

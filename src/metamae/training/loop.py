@@ -222,14 +222,13 @@ class Run:
         if not self.held_out:
             return {}
         rng = torch.Generator(self.device).manual_seed(self.seed)
-        features, logs, seen = [], Window(), 0
+        features, logs = [], Window()
         self.method.eval()
         with torch.no_grad(), self.autocast():
             for batch in self.held_out:
                 moved = to_device(batch, self.device)
                 features.append(self.method.backbone.features(moved).float())
                 step = self.method(moved, rng)
-                seen += len(features[-1])
                 logs.add({"loss": step.loss, **step.logs}, len(features[-1]))
         self.method.train()
         whole = torch.cat(features)
@@ -251,10 +250,8 @@ class Run:
             self.log.write({"step": self.progress.step, "seconds": seconds, **line})
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """bfloat16 on a GPU unless refused; float32, where bfloat16 is slower, on a CPU."""
-        on = self.settings.precision == "bfloat16" or (
-            self.settings.precision == "auto" and self.device.type == "cuda"
-        )
+        """Compute in the precision that the settings ask for."""
+        on = self.settings.halves(self.device.type)
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on)
 
 

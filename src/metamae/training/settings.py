@@ -85,6 +85,10 @@ class TrainSettings:
         check_one_of("Train.schedule", self.schedule, ["cosine", "constant"])
         check_one_of("Train.precision", self.precision, ["auto", "float32", "bfloat16"])
 
+    def halves(self, device: str) -> bool:
+        """Whether to compute in bfloat16 on "cpu" or "cuda"; slower than float32 on a CPU."""
+        return self.precision == "bfloat16" or (self.precision == "auto" and device == "cuda")
+
 
 def auto_batch_size(num_samples: int, num_tokens: int) -> int:
     """Choose a batch size: a power of two of about 16,000 tokens, between 16 and 256.

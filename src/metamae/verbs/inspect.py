@@ -62,7 +62,7 @@ class Inspection:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold, without the statistics of the schema."""
-        return {**{k: v for k, v in asdict(self).items() if k != "schema"}}
+        return {k: v for k, v in asdict(self).items() if k != "schema"}
 
 
 def inspect(
@@ -118,7 +118,7 @@ def _field(records: Records, name: str, schema: Schema) -> Field:
             gone = values != values  # NaN, and no other value, differs from itself
             distinct = len(np.unique(values[~gone]))
         missing = float(gone.mean())
-    elif column.dtype.kind == "f" and column.dtype != object:
+    elif column.dtype.kind == "f":
         block = np.asarray(column[np.arange(min(len(records), 256))])
         missing = float(np.isnan(block).mean())
     kind = "text or lists" if column.dtype == object else str(column.dtype)

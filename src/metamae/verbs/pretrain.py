@@ -14,6 +14,7 @@ from metamae import artifact
 from metamae.config import Choices, Config, choose, resolve
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.base import Modality
+from metamae.networks.attention import kernel
 from metamae.pretrained import Pretrained, pick_device
 from metamae.readers import read
 from metamae.records import Index, Records
@@ -85,7 +86,7 @@ def pretrain(
         _check_same(config, schema, records, settings or {}, ignore)
     else:
         config, schema = _plan(records, choices, ignore, where)
-    log.info(_first_line(where, config))
+    log.info(_first_line(where, config, schema.modality))
     for note in schema.notes:
         log.info("%s", note)
     batches, held_out = _batches(records, config, schema.modality)
@@ -245,14 +246,13 @@ def _check_same(
         )
 
 
-def _first_line(device: torch.device, config: Config) -> str:
-    half = config.train.precision == "bfloat16" or (
-        config.train.precision == "auto" and device.type == "cuda"
-    )
+def _first_line(device: torch.device, config: Config, spec: Modality) -> str:
+    precision = "bfloat16" if config.train.halves(device.type) else "float32"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    attention = kernel(device.type, 1 + spec.num_tokens, twice=False)
     return (
-        f"metamae {VERSION} on {name}{threads}; {'bfloat16' if half else 'float32'}; fused "
-        f"attention in the encoder for long samples, explicit attention in the inner step; method "
-        f"{config.method}, size {config.size}, batch {config.train.batch_size}"
+        f"metamae {VERSION} on {name}{threads}; {precision}; {attention} attention over "
+        f"{spec.num_tokens} tokens; method {config.method}, size {config.size}, batch "
+        f"{config.train.batch_size}"
     )
