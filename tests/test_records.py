@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from metamae.columns import Subset
 from metamae.errors import DataError
-from metamae.records import Records, Subset
+from metamae.records import Records
 
 
 class Lazy:

@@ -1,129 +1,342 @@
-"""One column of a table: measured once on the training data, scaled by that ever after."""
+"""One field of every sample, read when it is asked for; and views of such a field.
 
-from dataclasses import dataclass
-from typing import Any
+A column may offer more than the protocol asks for, where it can do so cheaply. The functions
+`blocks_of`, `decodes`, `sizes_of` and `stretch_of` use what it offers and do without otherwise:
+
+- `blocks`, (K + 1,) ascending positions from 0 to S: samples between two of them are stored
+  together, so that reading one alone costs as much as reading all (a row group, a packed chunk);
+- `decodes`: True where reading a sample is work for a processor, so that it pays to have others
+  do it (image and audio files);
+- `sizes`, (S, A): the shape of every value where shapes differ, found without reading values;
+- `stretch(position, start, stop)`: a part of one long value along its last axis (the first for
+  strings), read without the rest.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metamae.errors import DataError
-from metamae.records import Index, Records
+
+Array = NDArray[Any]
+Index = NDArray[np.int64]
+CHUNK = 1024  # values that are read at once to find their shapes
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """One column of a table.
+class Column(Protocol):
+    """One field of every sample, read when it is asked for.
 
-    Args:
-        name: Its name; in an array of numbers, the position as text.
-        mean: Mean of a numeric column in the training data.
-        std: Its standard deviation there.
-        categories: Known values of a categorical column as text; empty for a numeric one.
-        frequencies: Share of each of them in the training data.
+    An array of shape (S, ...) is a column, a memory map included; so is an object array of
+    strings (None where missing) or of arrays of different shapes (None where missing); so is a
+    list of files that are decoded on access.
     """
-
-    name: str
-    mean: float = 0.0
-    std: float = 1.0
-    categories: tuple[str, ...] = ()
-    frequencies: tuple[float, ...] = ()
 
     @property
-    def num_outputs(self) -> int:
-        """Numbers that a prediction of this column needs."""
-        return len(self.categories) or 1
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values; object for strings and for arrays of different shapes."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(S, ...): the number of samples, then the shape of one value."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the values at an array of positions, as an array with that many rows."""
 
 
-def measure(
-    name: str, values: NDArray[Any], max_categories: int, records: Records
-) -> tuple[Measured | None, str]:
-    """Describe one column, or say why it is left out.
+class Subset:
+    """Some samples of a column, in a given order, without copying them."""
+
+    def __init__(self, column: "Column | Subset", index: Index):
+        # A subset of a subset points at the column itself, so that depth never grows.
+        self.column: Column
+        self.index: Index
+        if isinstance(column, Subset):
+            self.column, self.index = column.column, column.index[index]
+        else:
+            self.column, self.index = column, index
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.column.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.index), *self.column.shape[1:])
+
+    @property
+    def blocks(self) -> Index | None:
+        """Where the samples of each block begin, if they stand in the order of the column."""
+        blocks = blocks_of(self.column)
+        if blocks is None or (np.diff(self.index) < 0).any():
+            return None
+        return np.unique(np.searchsorted(self.index, blocks))
+
+    @property
+    def decodes(self) -> bool:
+        return decodes(self.column)
+
+    @property
+    def sizes(self) -> Index:
+        return sizes_of(self.column)[self.index]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.column[self.index[index]]
+
+    def stretch(self, position: int, start: int, stop: int) -> Any:
+        """Read a part of one value."""
+        return stretch_of(self.column, int(self.index[position]), start, stop)
+
+
+class Chain:
+    """Columns of several sources, one behind the other: the shards of one data set.
 
     Args:
-        name: Of the column.
-        values: Its values in the training data, (S,).
-        max_categories: Most different values of a column of strings.
-        records: The training data, to name a bad row.
-
-    Returns:
-        The column, or None, and what a user should know about it.
+        columns: At least one.
+        owner: What messages call the column.
 
     Raises:
-        DataError: If a value is infinite.
+        DataError: If their types or shapes cannot be one column.
     """
-    if values.ndim != 1:
-        return None, f"is left out: each cell holds an array of shape {values.shape[1:]}"
-    if values.dtype == object and any(isinstance(v, np.ndarray) for v in values):
-        return None, "is left out: its cells hold arrays"
-    if values.dtype.kind in "OUb":
-        texts = [_text(v) for v in values.tolist()]
-        shown, counts = np.unique([t for t in texts if t is not None], return_counts=True)
-        if len(shown) < 2:
-            return None, "is left out: it is constant or missing"
-        if len(shown) > max_categories or (len(shown) > 20 and len(shown) > 0.5 * len(values)):
-            return None, (
-                f"is left out: {len(shown)} different values look like a name or a text "
-                f"(override: max_categories)"
+
+    def __init__(self, columns: Sequence[Column], owner: str):
+        self.columns = list(columns)
+        self.starts = np.cumsum([0, *(len(column) for column in self.columns)])
+        kinds = {"O" if c.dtype.kind in "OU" else "n" for c in self.columns}
+        shapes = {c.shape[1:] for c in self.columns}
+        self.ragged = len(shapes) > 1 or any(c.dtype == object for c in self.columns)
+        if len(kinds) > 1 or len({len(shape) for shape in shapes if shape}) > 1:
+            found = sorted({f"{c.dtype} {c.shape[1:]}" for c in self.columns})
+            raise DataError(
+                f"{owner} must hold values of one kind in all its parts; got "
+                f"{', '.join(found)}. Convert them to one type and shape."
             )
-        shares = counts / counts.sum()
-        return Measured(
-            name=name, categories=tuple(shown.tolist()), frequencies=tuple(shares.tolist())
-        ), ""
-    if values.dtype.kind not in "iuf":
-        return None, f"is left out: {values.dtype} is neither number nor category"
-    numbers = values.astype(np.float64)
-    if np.isinf(numbers).any():
-        _refuse_infinity(name, int(np.isinf(numbers).argmax()), records)
-    there = numbers[~np.isnan(numbers)]
-    if len(there) == 0:
-        return None, "is left out: all its values are missing"
-    mean, std = float(there.mean()), float(there.std())
-    if std <= 1e-12 * abs(mean):
-        return None, f"is left out: it is constant ({mean:g})"
-    missing = 1 - len(there) / len(numbers)
-    note = f"misses {missing:.0%} of its values" if missing > 0.2 else ""
-    return Measured(name=name, mean=mean, std=std), note
+        self._dtype = (
+            np.dtype(object) if self.ragged else np.result_type(*(c.dtype for c in self.columns))
+        )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        rest = () if self.ragged else self.columns[0].shape[1:]
+        return (int(self.starts[-1]), *rest)
+
+    @property
+    def blocks(self) -> Index | None:
+        """Blocks of all the columns; one without any is a block as a whole if others have some."""
+        every = [blocks_of(column) for column in self.columns]
+        if all(blocks is None for blocks in every):
+            return None
+        parts = [
+            start + (np.array([0, len(column)]) if blocks is None else blocks)
+            for start, column, blocks in zip(self.starts, self.columns, every, strict=False)
+        ]
+        return np.unique(np.concatenate(parts))
+
+    @property
+    def decodes(self) -> bool:
+        return any(decodes(column) for column in self.columns)
+
+    @property
+    def sizes(self) -> Index:
+        return np.concatenate([sizes_of(column) for column in self.columns])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, index: Any) -> Any:
+        chosen = np.arange(len(self))[index]
+        flat = np.atleast_1d(chosen)
+        values = np.empty((len(flat), *self.shape[1:]), dtype=self._dtype)
+        part = self.starts.searchsorted(flat, side="right") - 1
+        for number in np.unique(part):
+            rows = np.flatnonzero(part == number)
+            found = self.columns[number][flat[rows] - self.starts[number]]
+            if self.ragged:
+                for row, value in zip(rows, found, strict=True):
+                    values[row] = value
+            else:
+                values[rows] = found
+        return values if np.ndim(chosen) else values[0]
+
+    def stretch(self, position: int, start: int, stop: int) -> Any:
+        """Read a part of one value."""
+        part = int(self.starts.searchsorted(position, side="right")) - 1
+        return stretch_of(self.columns[part], position - int(self.starts[part]), start, stop)
 
 
-def encode(
-    column: Measured, values: NDArray[Any], records: Records, index: Index
-) -> NDArray[np.float64]:
-    """Bring values (B,) to the training data's scale, or to positions of categories.
+class Stretches:
+    """Parts of the values of a column along their last axis: the windows of long recordings.
 
-    Returns:
-        (B,); NaN where missing.
+    Args:
+        column: Values (..., L), or strings.
+        owner: Position of the value that each stretch is cut from, (W,).
+        start: Where each begins, (W,).
+        stop: Behind its end, (W,).
+    """
+
+    decodes = True
+
+    def __init__(self, column: Column, owner: Index, start: Index, stop: Index):
+        self.column, self.owner, self.start, self.stop = column, owner, start, stop
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(object)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.owner),)
+
+    @property
+    def sizes(self) -> Index:
+        sizes = sizes_of(self.column)[self.owner]
+        sizes[:, -1] = self.stop - self.start
+        return sizes
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    def __getitem__(self, index: Any) -> Any:
+        chosen = np.arange(len(self))[index]
+        flat = np.atleast_1d(chosen)
+        values = np.empty(len(flat), dtype=object)
+        for row, n in enumerate(flat.tolist()):
+            values[row] = stretch_of(
+                self.column, int(self.owner[n]), int(self.start[n]), int(self.stop[n])
+            )
+        return values if np.ndim(chosen) else values[0]
+
+
+class Decoded:
+    """A column of files, each decoded when it is asked for. Threads may share it.
+
+    Args:
+        paths: One file per sample; None where a sample has none.
+        decode: Path -> array of `dtype`; it raises DataError where it cannot.
+        dtype: Of the decoded arrays.
+        shape: Of every one of them; None if shapes differ.
+        sizes: Shape of each, (S, A), where shapes differ and headers tell them.
+        decode_part: (path, start, stop) -> part along the last axis, where a format can do that.
+    """
+
+    decodes = True
+
+    def __init__(
+        self,
+        paths: Sequence[Path | None],
+        decode: Callable[[Path], Array],
+        dtype: np.dtype[Any],
+        shape: tuple[int, ...] | None,
+        *,
+        sizes: Index | None = None,
+        decode_part: Callable[[Path, int, int], Array] | None = None,
+    ):
+        self.paths, self.decode, self.decode_part = list(paths), decode, decode_part
+        self._dtype, self._shape, self._sizes = dtype, shape, sizes
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(object) if self._shape is None else self._dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.paths), *(self._shape or ()))
+
+    @property
+    def sizes(self) -> Index:
+        if self._sizes is None:
+            self._sizes = np.array(list(_shapes(self)), dtype=np.int64)
+        return self._sizes
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        chosen = np.arange(len(self.paths))[index]
+        flat = np.atleast_1d(chosen)
+        values = np.empty((len(flat), *(self._shape or ())), dtype=self.dtype)
+        for row, position in enumerate(flat.tolist()):
+            values[row] = self._one(position, self.decode)
+        return values if np.ndim(chosen) else values[0]
+
+    def stretch(self, position: int, start: int, stop: int) -> Any:
+        """Read a part of one value."""
+        part = self.decode_part
+        if part is None:
+            value = self._one(position, self.decode)
+            return None if value is None else value[..., start:stop]
+        return self._one(position, lambda path: part(path, start, stop))
+
+    def _one(self, position: int, decode: Callable[[Path], Array]) -> Any:
+        path = self.paths[position]
+        if path is None:
+            return None
+        try:
+            return decode(path)
+        except DataError as error:
+            # The position is known here only; whoever sets bad samples aside needs it.
+            raise DataError(str(error), sample=position) from error
+
+
+def blocks_of(column: Column) -> Index | None:
+    """Positions between which samples are stored together, (K + 1,); None if each stands alone."""
+    blocks: Index | None = getattr(column, "blocks", None)
+    return blocks
+
+
+def decodes(column: Column) -> bool:
+    """Whether reading a sample is work for a processor."""
+    return bool(getattr(column, "decodes", False))
+
+
+def sizes_of(column: Column) -> Index:
+    """Shape of every value, (S, A); a string has its length, a missing value zeros.
 
     Raises:
-        DataError: If a value is no number where numbers are expected, or not finite.
+        DataError: If values have different numbers of axes.
     """
-    if column.categories:
-        codes: dict[str | None, float] = {t: float(n) for n, t in enumerate(column.categories)}
-        return np.array([codes.get(_text(v), np.nan) for v in values.tolist()])
-    try:
-        numbers = values.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{records.source}: column {column.name!r} must hold numbers, as in training; got "
-            f"{values.dtype} ({error})."
-        ) from error
-    with np.errstate(over="ignore"):
-        scaled = (numbers - column.mean) / column.std
-    beyond = np.abs(scaled) > np.finfo(np.float32).max
-    if beyond.any():
-        _refuse_infinity(column.name, int(index[beyond.argmax()]), records)
-    return scaled
+    sizes: Index | None = getattr(column, "sizes", None)
+    if sizes is not None:
+        return sizes
+    if column.dtype != object and column.dtype.kind != "U":
+        return np.tile(np.array(column.shape[1:], dtype=np.int64), (len(column), 1))
+    shapes = list(_shapes(column))
+    axes = max((len(shape) for shape in shapes), default=1) or 1
+    for position, shape in enumerate(shapes):
+        if shape and len(shape) != axes:
+            raise DataError(
+                f"Sample {position} must have {axes} axes like the others; got shape {shape}. "
+                f"Reshape it."
+            )
+    return np.array([shape or (0,) * axes for shape in shapes], dtype=np.int64).reshape(-1, axes)
 
 
-def _refuse_infinity(name: str, position: int, records: Records) -> None:
-    raise DataError(
-        f"{records.where(position)}: column {name!r} must hold finite numbers; got infinity, or "
-        f"one too far from the training data for float32. Leave the cell empty (NaN) to mark it "
-        f"as missing."
-    )
-
-
-def _text(value: Any) -> str | None:
-    """A category's name; None for a missing value."""
-    if value is None or (isinstance(value, float) and value != value):
+def stretch_of(column: Column, position: int, start: int, stop: int) -> Any:
+    """Return a part of one value along its last axis; of a string, its characters."""
+    read = getattr(column, "stretch", None)
+    if read is not None:
+        return read(position, start, stop)
+    value = column[np.array([position])][0]
+    if value is None:
         return None
-    return str(value)
+    return value[start:stop] if isinstance(value, str) else value[..., start:stop]
+
+
+def _shapes(column: Column) -> Iterator[tuple[int, ...]]:
+    for start in range(0, len(column), CHUNK):
+        for value in column[np.arange(start, min(start + CHUNK, len(column)))]:
+            if value is None:
+                yield ()
+            else:
+                yield (len(value),) if isinstance(value, str) else np.shape(value)

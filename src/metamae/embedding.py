@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from metamae.backbone import Backbone, pool
+from metamae.columns import Index
 from metamae.modalities.base import Modality
-from metamae.records import Index, Records
+from metamae.records import Records
 from metamae.training.batches import to_device
 
 Vectors = NDArray[np.float32]

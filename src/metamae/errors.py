@@ -14,7 +14,15 @@ class ConfigError(MetaMAEError, ValueError):
 
 
 class DataError(MetaMAEError, ValueError):
-    """A file or a value cannot be read, or does not fit the schema."""
+    """A file or a value cannot be read, or does not fit the schema.
+
+    Attributes:
+        sample: Position in its source of the one sample that is to blame; None if it is not one.
+    """
+
+    def __init__(self, message: str, *, sample: int | None = None):
+        super().__init__(message)
+        self.sample = sample
 
 
 class ArtifactError(MetaMAEError):

@@ -4,65 +4,14 @@ S is the number of samples. Nothing here knows torch, a modality or a file forma
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from metamae.aside import Bad
+from metamae.columns import Column, Index, Subset
 from metamae.errors import DataError
 from metamae.registry import did_you_mean
-
-Index = NDArray[np.int64]
-
-
-class Column(Protocol):
-    """One field of every sample, read when it is asked for.
-
-    An array of shape (S, ...) is a column, a memory map included; so is an object array of
-    strings (None where missing) or of arrays of different lengths; so is a list of files that
-    are decoded on access.
-    """
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the values; object for strings and for arrays of different lengths."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(S, ...): the number of samples, then the shape of one value."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: Any) -> Any:
-        """Return the values at an array of positions, as an array with that many rows."""
-
-
-class Subset:
-    """Some samples of a column, in a given order, without copying them."""
-
-    def __init__(self, column: "Column | Subset", index: Index):
-        # A subset of a subset points at the column itself, so that depth never grows.
-        self.column: Column
-        self.index: Index
-        if isinstance(column, Subset):
-            self.column, self.index = column.column, column.index[index]
-        else:
-            self.column, self.index = column, index
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.column.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (len(self.index), *self.column.shape[1:])
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.column[self.index[index]]
 
 
 @dataclass(frozen=True)
@@ -76,6 +25,7 @@ class Records:
         first_row: Number that the source gives its first sample (2 in a CSV file with a header).
         names: A name for each sample where it has one of its own, such as a file's path.
         index: Position of each sample in the source where this is a part of it, (S,).
+        aside: Bad samples of the source that are not among these.
 
     Raises:
         DataError: If there are no columns or their lengths differ.
@@ -87,6 +37,7 @@ class Records:
     first_row: int = 0
     names: Sequence[str] | None = None
     index: Index | None = field(default=None, repr=False)
+    aside: tuple[Bad, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in self.columns.items()}
@@ -123,26 +74,29 @@ class Records:
             return f"{self.source}, {self.names[position]}"
         return f"{self.source}, {self.row_word} {position + self.first_row}"
 
+    def error(self, position: int, message: str) -> DataError:
+        """Return the error that blames one sample: its place, then the message."""
+        origin = position if self.index is None else int(self.index[position])
+        return DataError(f"{self.where(position)}: {message}", sample=origin)
+
     def without(self, names: Iterable[str]) -> "Records":
         """Return the same samples without some columns; unknown names are no mistake here."""
         dropped = set(names)
-        return self._with({k: v for k, v in self.columns.items() if k not in dropped}, self.index)
+        return replace(self, columns={k: v for k, v in self.columns.items() if k not in dropped})
 
     def only(self, names: Iterable[str]) -> "Records":
         """Return the same samples with just the columns named, in that order."""
-        return self._with({name: self[name] for name in names}, self.index)
+        return replace(self, columns={name: self[name] for name in names})
 
     def subset(self, index: Index) -> "Records":
         """Return some of the samples, in a given order; nothing is copied."""
         index = np.asarray(index, dtype=np.int64)
         origin = index if self.index is None else self.index[index]
-        return self._with({k: Subset(v, index) for k, v in self.columns.items()}, origin)
+        columns = {k: Subset(v, index) for k, v in self.columns.items()}
+        return replace(self, columns=columns, index=origin)
 
     def sample(self, most: int, rng: np.random.Generator) -> "Records":
         """Return at most `most` samples, drawn without replacement, in their old order."""
         if len(self) <= most:
             return self
         return self.subset(np.sort(rng.choice(len(self), most, replace=False)))
-
-    def _with(self, columns: Mapping[str, Column], index: Index | None) -> "Records":
-        return Records(columns, self.source, self.row_word, self.first_row, self.names, index)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from metamae.errors import ConfigError, DataError
+from metamae.files import check_unpacked, find_file, legible
 from metamae.readers import READERS, read
-from metamae.readers.base import Reader, as_column, check_unpacked, find_file, legible
+from metamae.readers.base import Reader
+from metamae.values import as_column
 
 
 @pytest.mark.parametrize("name", READERS.entries)

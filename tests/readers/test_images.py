@@ -193,10 +193,10 @@ def test_dangling_link_is_named_and_pipe_is_left_out(tmp_path):
 
 
 def test_folders_without_images(tmp_path):
-    with pytest.raises(DataError, match=r"got an empty folder. Give a folder of images"):
+    with pytest.raises(DataError, match=r"known format; got an empty folder"):
         read(tmp_path)
     (tmp_path / "a.csv").touch()
-    with pytest.raises(DataError, match=r"got 1 \.csv\. Give the path of a file in it"):
+    with pytest.raises(DataError, match=r"known format; got 1 \.csv"):
         read(tmp_path)
 
 
@@ -279,9 +279,9 @@ def test_bombs_are_refused_although_warnings_are_not_errors(tmp_path, monkeypatc
 )
 def test_settings_are_checked(tmp_path, setting):
     with pytest.raises(ConfigError, match=r"ImagesReader\.resize must"):
-        read(tmp_path, **setting)
+        read(tmp_path, reader="images", **setting)
     with pytest.raises(ConfigError, match=r"ImagesReader\.mode must"):
-        read(tmp_path, mode="rgb")
+        read(tmp_path, reader="images", mode="rgb")
 
 
 def test_threads_may_share_a_column(tmp_path):

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metamae.records import Index, Records
+from metamae.columns import Index
+from metamae.records import Records
 from metamae.types import Batch, Tokens
 
 Features = NDArray[np.float32]

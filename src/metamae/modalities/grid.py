@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from metamae.columns import Index
 from metamae.errors import ConfigError, DataError
 from metamae.lattice import (
     LAYOUTS,
@@ -27,7 +28,7 @@ from metamae.lattice import (
 from metamae.modalities.base import Features, Modality, Tokenizer
 from metamae.networks.positions import Lattice
 from metamae.networks.transformer import xavier_linear
-from metamae.records import Index, Records
+from metamae.records import Records
 from metamae.types import Batch, Tokens
 
 NAMES = {1: "series", 2: "image", 3: "volume"}

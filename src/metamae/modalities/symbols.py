@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metamae.checks import check_at_least
+from metamae.columns import Index
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.base import Features, Modality, Tokenizer
 from metamae.networks.positions import Line
 from metamae.networks.transformer import xavier_linear
-from metamae.records import Index, Records
+from metamae.records import Records
 from metamae.types import Batch, Tokens
 
 STATISTICS_FROM = 100_000  # samples that the alphabet is taken from

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metamae.checks import check_at_least
-from metamae.columns import Measured, encode, measure
+from metamae.columns import Index
 from metamae.errors import DataError
+from metamae.measured import Measured, encode, measure
 from metamae.modalities.base import Features, Modality, Tokenizer
 from metamae.networks.positions import Learned
-from metamae.records import Index, Records
+from metamae.records import Records
 from metamae.types import Batch, Tokens
 
 STATISTICS_FROM = 100_000  # rows that means, deviations and categories are taken from

@@ -11,18 +11,19 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
+from metamae.arrow import table_records
+from metamae.aside import Aside
 from metamae.checks import check_at_least, check_flag, check_one_of
 from metamae.errors import ConfigError, DataError
-from metamae.readers.base import (
+from metamae.files import (
     UNPACKED_MOST,
-    Reader,
     check_field,
     check_names,
     check_unpacked,
     find_file,
     legible,
-    table_records,
 )
+from metamae.readers.base import Reader
 from metamae.records import Records
 from metamae.registry import did_you_mean
 
@@ -88,7 +89,7 @@ class CsvReader(Reader):
         self.text_columns = tuple(text_columns)
         self.max_bytes = check_at_least("CsvReader.max_bytes", max_bytes, 1)
 
-    def read(self, data: Any, field: str | None = None) -> Records:
+    def load(self, data: Any, field: str | None, aside: Aside) -> Records:
         file = _TextFile(find_file(data), str(data), self.max_bytes)
         with legible(file.source, "must be a table in a text file", "Write it again."):
             try:

@@ -1,8 +1,5 @@
 """A folder of images, decoded when they are asked for."""
 
-import logging
-import os
-import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,15 +8,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from metamae.aside import Aside
 from metamae.checks import check_at_least, check_one_of
+from metamae.columns import Array, Column
 from metamae.errors import ConfigError, DataError
-from metamae.readers.base import Array, Reader, check_field, find_path, is_path, legible
-from metamae.records import Column, Records
-
-_log = logging.getLogger("metamae")
+from metamae.files import check_field, class_folders, find_in_folder, find_path, legible
+from metamae.readers.base import Reader
+from metamae.records import Records
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-_TABLES = (".npy", ".npz", ".csv", ".tsv", ".csv.gz", ".parquet", ".arrow", ".feather")
 # Pillow's mode of a file -> mode in which it is given out; 16-bit grey stays 16-bit.
 _MODES = {
     "1": "L",
@@ -128,6 +125,7 @@ class ImagesReader(Reader):
         ".tif",
         ".tiff",
     )
+    folders: ClassVar[bool] = True
 
     def __init__(self, *, resize: Sequence[int] | None = None, mode: str = "auto"):
         if resize is not None and (not isinstance(resize, list | tuple) or len(resize) != 2):
@@ -140,45 +138,22 @@ class ImagesReader(Reader):
         self.resize = None if resize is None else (resize[0], resize[1])
         self.mode = check_one_of("ImagesReader.mode", mode, ["auto", "RGB", "L"])
 
-    def accepts(self, data: Any) -> bool:
-        return is_path(data) and (find_path(data).is_dir() or super().accepts(data))
-
-    def read(self, data: Any, field: str | None = None) -> Records:
+    def load(self, data: Any, field: str | None, aside: Aside) -> Records:
         root, source = find_path(data), str(data)
         if root.is_dir():
-            paths = self._find(root, source)
+            paths = find_in_folder(root, source, self.extensions, "image")
         elif root.is_file():
             root, paths = root.parent, [root]
         else:
             raise DataError(f"{source} must be a folder of images; got a device. Give a folder.")
         names = [path.relative_to(root).as_posix() for path in paths]
         columns: dict[str, Column] = {"image": self._column(source, paths, names)}
-        labels = [name.split("/")[0] for name in names]
-        if all("/" in name for name in names) and len(set(labels)) > 1:
+        labels = class_folders(names)
+        if labels is not None:
             columns["label"] = np.array(labels, dtype=object)
         check_field(source, field, columns)
         records = Records(columns, source, row_word="image", names=names)
         return records if field is None else records.only([field])
-
-    def _find(self, root: Path, source: str) -> list[Path]:
-        found, others = [], Counter[str]()
-        with legible(source, "must be a folder that can be read", "Check its permissions."):
-            for path in _walk(root):
-                if not path.name.startswith(".") and path.name.lower().endswith(self.extensions):
-                    found.append(path)
-                else:
-                    others["hidden" if path.name.startswith(".") else path.suffix.lower()] += 1
-        kinds = ", ".join(f"{count} {end or 'without extension'}" for end, count in others.items())
-        if not found:
-            tables = any(end in _TABLES for end in others)
-            raise DataError(
-                f"{source} must hold at least one image ({', '.join(self.extensions)}); got "
-                f"{kinds or 'an empty folder'}. "
-                + ("Give the path of a file in it." if tables else "Give a folder of images.")
-            )
-        if others:
-            _log.info("%s: left out %d files: %s", source, others.total(), kinds)
-        return sorted(found, key=lambda path: path.relative_to(root).as_posix())
 
     def _column(self, source: str, paths: list[Path], names: list[str]) -> ImageFiles:
         headers = [_header(path) for path in paths]
@@ -200,36 +175,6 @@ def _check_same(
             f"{source} must hold images of {what}; got {usual} for most, but "
             f"{', '.join(odd[:5])}{more}. {remedy} would do."
         )
-
-
-def _walk(root: Path) -> Iterator[Path]:
-    # Follows links to folders, but enters each folder once, so that a circle of links ends.
-    def refuse(error: OSError) -> None:
-        raise error
-
-    seen = {_identity(root)}
-    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=refuse):
-        entered = []
-        for name in sorted(subfolders):
-            identity = _identity(Path(folder, name))
-            if not name.startswith(".") and identity not in seen:
-                seen.add(identity)
-                entered.append(name)
-        subfolders[:] = entered
-        yield from (Path(folder, name) for name in files if _may_open(Path(folder, name)))
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
-    return status.st_dev, status.st_ino
-
-
-def _may_open(path: Path) -> bool:
-    # A dangling link stays, to be refused by name; opening a pipe could wait for ever.
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return True
 
 
 @contextmanager

@@ -11,19 +11,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from metamae.arrow import table_records
+from metamae.aside import Aside
+from metamae.columns import Array
 from metamae.errors import DataError
-from metamae.readers.base import (
-    Array,
-    Reader,
-    as_column,
-    as_samples,
-    check_field,
-    check_names,
-    is_path,
-    legible,
-    table_records,
-)
+from metamae.files import check_field, check_names, is_path, legible
+from metamae.readers.base import Reader
 from metamae.records import Records
+from metamae.values import as_column, as_samples
 
 _ACCEPTED = (
     "a path; an array or tensor of shape (S, ...); a list of strings or of arrays; a dict of "
@@ -39,7 +34,7 @@ class MemoryReader(Reader):
     def accepts(self, data: Any) -> bool:
         return not is_path(data)
 
-    def read(self, data: Any, field: str | None = None) -> Records:
+    def load(self, data: Any, field: str | None, aside: Aside) -> Records:
         records = self._records(data, field)
         check_field(records.source, field, records)
         return records if field is None else records.only([field])

@@ -4,9 +4,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from metamae.aside import Aside
 from metamae.errors import DataError
-from metamae.readers.base import Reader, as_column, as_samples, check_field, find_file, legible
+from metamae.files import check_field, find_file, legible
+from metamae.readers.base import Reader
 from metamae.records import Records
+from metamae.values import as_column, as_samples
 
 _REMEDY = "Write an array of numbers or of strings again with np.save."
 
@@ -17,7 +20,7 @@ class NpyReader(Reader):
     description: ClassVar[str] = "a numpy array, samples along its first axis"
     extensions: ClassVar[tuple[str, ...]] = (".npy",)
 
-    def read(self, data: Any, field: str | None = None) -> Records:
+    def load(self, data: Any, field: str | None, aside: Aside) -> Records:
         path, source = find_file(data), str(data)
         check_field(source, field, ["X"])
         # open_memmap and not np.load, because it knows neither pickles nor archives.

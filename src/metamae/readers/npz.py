@@ -11,19 +11,14 @@ from typing import IO, Any, ClassVar
 
 import numpy as np
 
+from metamae.aside import Aside
 from metamae.checks import check_at_least
+from metamae.columns import Array
 from metamae.errors import DataError
-from metamae.readers.base import (
-    UNPACKED_MOST,
-    Array,
-    Reader,
-    as_column,
-    check_field,
-    check_unpacked,
-    find_file,
-    legible,
-)
+from metamae.files import UNPACKED_MOST, check_field, check_unpacked, find_file, legible
+from metamae.readers.base import Reader
 from metamae.records import Records
+from metamae.values import as_column
 
 _log = logging.getLogger("metamae")
 _REMEDY = "Write it again with np.savez."
@@ -50,7 +45,7 @@ class NpzReader(Reader):
     def __init__(self, *, max_bytes: int = UNPACKED_MOST):
         self.max_bytes = check_at_least("NpzReader.max_bytes", max_bytes, 1)
 
-    def read(self, data: Any, field: str | None = None) -> Records:
+    def load(self, data: Any, field: str | None, aside: Aside) -> Records:
         path, source = find_file(data), str(data)
         with (
             legible(source, "must be a complete .npz file", _REMEDY),

@@ -5,16 +5,11 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
+from metamae.arrow import table_records
+from metamae.aside import Aside
 from metamae.checks import check_at_least
-from metamae.readers.base import (
-    UNPACKED_MOST,
-    Reader,
-    check_field,
-    check_unpacked,
-    find_file,
-    legible,
-    table_records,
-)
+from metamae.files import UNPACKED_MOST, check_field, check_unpacked, find_file, legible
+from metamae.readers.base import Reader
 from metamae.records import Records
 
 _log = logging.getLogger("metamae")
@@ -33,7 +28,7 @@ class ParquetReader(Reader):
     def __init__(self, *, max_bytes: int = UNPACKED_MOST):
         self.max_bytes = check_at_least("ParquetReader.max_bytes", max_bytes, 1)
 
-    def read(self, data: Any, field: str | None = None) -> Records:
+    def load(self, data: Any, field: str | None, aside: Aside) -> Records:
         path, source = find_file(data), str(data)
         rule = "must be a complete Parquet or Arrow file"
         with legible(source, rule, "Write it again."):

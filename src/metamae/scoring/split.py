@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from metamae.checks import check_at_least, check_between
+from metamae.columns import Index
 from metamae.errors import DataError
-from metamae.records import Index
 from metamae.scoring.task import Array, Task, labelled
 
 SAMPLES_PER_UNIT = 10

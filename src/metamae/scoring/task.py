@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamae.checks import check_one_of
+from metamae.columns import Index
 from metamae.errors import DataError
-from metamae.records import Index
 
 Array = NDArray[Any]
 

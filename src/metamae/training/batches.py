@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+from metamae.columns import Index
 from metamae.modalities.base import Modality
-from metamae.records import Index, Records
+from metamae.records import Records
 from metamae.types import Batch
 
 

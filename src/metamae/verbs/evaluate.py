@@ -12,12 +12,13 @@ import numpy as np
 from metamae import artifact
 from metamae.atomic import write_text_atomically
 from metamae.checks import check_at_least, check_between
+from metamae.columns import Index
 from metamae.errors import ArtifactError, DataError
 from metamae.evaluation import EVALUATIONS
 from metamae.evaluation.base import Budget, judge
 from metamae.pretrained import Pretrained, load
 from metamae.readers import read
-from metamae.records import Index, Records
+from metamae.records import Records
 from metamae.registry import did_you_mean
 from metamae.representations import represent
 from metamae.scoring.result import Judgement

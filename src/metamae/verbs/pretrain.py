@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from metamae import artifact
+from metamae.columns import Index
 from metamae.config import Choices, Config, choose, resolve
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.base import Modality
 from metamae.networks.attention import kernel
 from metamae.pretrained import Pretrained, pick_device
 from metamae.readers import read
-from metamae.records import Index, Records
+from metamae.records import Records
 from metamae.schema import KINDS, Schema, infer_schema
 from metamae.training.batches import Batches
 from metamae.training.loop import Observer, Outcome, Run
