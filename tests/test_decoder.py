@@ -9,6 +9,7 @@ from metamae.types import Mask
 
 SPEC = Grid(column="X", layout="none", channels=1, size=(10,), cell=(2,), mean=(0.0,), std=(1.0,))
 KEPT = torch.tensor([[1, 3], [0, 4]])
+BATCH = {"cells": torch.zeros(2, 5, 2)}
 MASK = Mask(torch.ones(2, 5, dtype=torch.bool).scatter(1, KEPT, False), KEPT)
 
 
@@ -25,9 +26,9 @@ def test_latents_stand_at_their_places_and_blanks_elsewhere():
         full = [states[row, 0]]
         for n in range(5):
             token = states[row, 1 + kept.index(n)] if n in kept else ours.blank
-            full.append(token + ours.place(5)[n])
+            full.append(token + ours.place(BATCH)[n])
         expected = ours.head(ours.mixer(torch.stack(full)[None]))[0, 1:]
-        torch.testing.assert_close(ours(latent, MASK, None)[row], expected)
+        torch.testing.assert_close(ours(latent, MASK, None, BATCH)[row], expected)
 
 
 def test_empty_slots_and_padding_change_nothing():
@@ -36,10 +37,10 @@ def test_empty_slots_and_padding_change_nothing():
     mask = keep_best(torch.rand(2, 5, generator=rng()), padding, 0.4)
     assert mask.kept[0].tolist()[1:] == [-1, -1]
     latent = torch.randn(2, 4, 8, generator=rng())
-    predicted = ours(latent, mask, padding)
+    predicted = ours(latent, mask, padding, BATCH)
     other = latent.clone()
     other[0, 2:] = 5.0
-    torch.testing.assert_close(ours(other, mask, padding), predicted)
+    torch.testing.assert_close(ours(other, mask, padding, BATCH), predicted)
 
 
 def test_the_tokenizer_is_not_the_decoders():
@@ -57,7 +58,7 @@ def test_errors_are_those_of_the_tokenizer_in_float32():
     ours, tokenizer = decoder()
     batch = {"cells": torch.randn(2, 5, 2, generator=rng())}
     latent = torch.randn(2, 3, 8, generator=rng())
-    predicted = ours(latent, MASK, None)
+    predicted = ours(latent, MASK, None, BATCH)
     errors = ours.errors(latent, MASK, None, batch)
     torch.testing.assert_close(errors, tokenizer.error(predicted, batch))
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -70,4 +71,6 @@ def test_both_passes_see_the_same_function():
     ours, _ = decoder()
     latent = torch.randn(2, 3, 8, generator=rng())
     ours.train()
-    torch.testing.assert_close(ours(latent, MASK, None), ours(latent, MASK, None, twice=True))
+    torch.testing.assert_close(
+        ours(latent, MASK, None, BATCH), ours(latent, MASK, None, BATCH, twice=True)
+    )

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 
 from metamae.atomic import make_folder, write_text_atomically
 from metamae.build import build_method
+from metamae.columns import Index
 from metamae.config import Config
 from metamae.errors import ArtifactError, ConfigError
 from metamae.methods.base import Method
@@ -168,5 +169,11 @@ def load_model(folder: Path, method: Method) -> dict[str, Any]:
 
 def fingerprint(records: Records, spec: Modality) -> str:
     """Hash up to 64 samples from all over the data, to know them again."""
-    index = np.unique(np.linspace(0, len(records) - 1, 64).astype(np.int64))
-    return digest(spec.batch(records.only(spec.columns), index))
+    some = records.only(spec.columns).subset(_evenly(len(records)))
+    pieces, _ = spec.unfold(some)
+    return digest(spec.batch(pieces, _evenly(len(pieces))))
+
+
+def _evenly(length: int) -> Index:
+    """At most 64 positions from all over a sequence."""
+    return np.unique(np.linspace(0, length - 1, 64).astype(np.int64))

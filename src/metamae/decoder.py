@@ -31,7 +31,13 @@ class Decoder(nn.Module):
         self._tokenizer = (tokenizer,)
 
     def forward(
-        self, latent: Tensor, mask: Mask, padding: Tensor | None, *, twice: bool = False
+        self,
+        latent: Tensor,
+        mask: Mask,
+        padding: Tensor | None,
+        batch: Batch,
+        *,
+        twice: bool = False,
     ) -> Tensor:
         """Predict every token.
 
@@ -39,6 +45,7 @@ class Decoder(nn.Module):
             latent: Summary token and visible tokens, (B, 1 + V, D).
             mask: Which positions those are.
             padding: `Tokens.padding`, (B, N).
+            batch: The samples; only the places of their tokens are used.
             twice: Whether the result will be differentiated twice.
 
         Returns:
@@ -50,7 +57,7 @@ class Decoder(nn.Module):
         full = self.blank.to(states.dtype).expand(B, N + 1, -1)
         at = mask.kept.masked_fill(mask.kept < 0, N) if mask.short else mask.kept
         full = full.scatter(1, at[..., None].expand_as(states[:, 1:]), states[:, 1:])[:, :N]
-        full = torch.cat([states[:, :1], full + self.place(N)], dim=1)
+        full = torch.cat([states[:, :1], full + self.place(batch)], dim=1)
         if padding is not None:
             padding = nn.functional.pad(padding, (1, 0), value=False)
         mixed = self.mixer(full, padding, twice=twice)
@@ -68,7 +75,7 @@ class Decoder(nn.Module):
     ) -> Tensor:
         """Error of every token, (B, N), at least in float32; the arguments of `forward`."""
         (tokenizer,) = self._tokenizer
-        predicted = self(latent, mask, padding, twice=twice)
+        predicted = self(latent, mask, padding, batch, twice=twice)
         precise = torch.promote_types(predicted.dtype, torch.float32)
         with torch.autocast(predicted.device.type, enabled=False):
             return tokenizer.error(predicted.to(precise), batch)

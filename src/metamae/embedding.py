@@ -6,6 +6,7 @@ and each is computed in a micro-batch whose shape follows from that length alone
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -30,33 +31,67 @@ def embed_samples(
 ) -> Vectors:
     """Embed samples: the mean over each one's encoded tokens, (S, D) float32.
 
+    A sample in several pieces gets the mean over the tokens of all of them.
+
     Raises:
         DataError: If a sample does not fit the spec.
     """
-    vectors = np.empty((len(records), backbone.tokenizer.width), dtype=np.float32)
+    pieces, owner = spec.unfold(records)
+    vectors = np.empty((len(pieces), backbone.tokenizer.width), dtype=np.float32)
+    weights = np.ones(len(pieces))
     done = 0
-    for index, latent, padding in _encoded(backbone, spec, records):
+    for index, latent, padding in _encoded(backbone, spec, pieces):
         vectors[index] = pool(latent, padding)[: len(index)].cpu().numpy()
+        if padding is not None:
+            weights[index] = (~padding).sum(dim=1)[: len(index)].cpu().numpy()
+        else:
+            weights[index] = latent.shape[1]
         done += len(index)
         if progress is not None:
-            progress(done, len(records))
-    return vectors
+            progress(done, len(pieces))
+    return vectors if owner is None else gather(vectors, owner, len(records), weights)
 
 
 def embed_tokens(
     backbone: Backbone, spec: Modality, records: Records, progress: Progress | None = None
 ) -> list[Vectors]:
-    """Embed tokens: for each sample an array (N, D) float32 of the tokens that are there."""
-    vectors: list[Vectors] = [np.empty(0, dtype=np.float32)] * len(records)
+    """Embed tokens: for each sample an array (N, D) float32 of the tokens that are there.
+
+    The tokens of a sample in several pieces stand one piece behind the other.
+    """
+    pieces, owner = spec.unfold(records)
+    vectors: list[Vectors] = [np.empty(0, dtype=np.float32)] * len(pieces)
     done = 0
-    for index, latent, padding in _encoded(backbone, spec, records):
+    for index, latent, padding in _encoded(backbone, spec, pieces):
         for row, position in enumerate(index):
             there = latent[row] if padding is None else latent[row][~padding[row]]
             vectors[position] = there.cpu().numpy()
         done += len(index)
         if progress is not None:
-            progress(done, len(records))
-    return vectors
+            progress(done, len(pieces))
+    if owner is None:
+        return vectors
+    starts = owner.searchsorted(np.arange(len(records) + 1))
+    return [np.concatenate(vectors[start:stop]) for start, stop in pairwise(starts)]
+
+
+def gather(
+    values: Vectors, owner: Index, num_samples: int, weights: NDArray[np.float64] | None = None
+) -> Vectors:
+    """Weighted mean over the pieces of each sample: (W, F) -> (S, F).
+
+    Args:
+        values: One row per piece.
+        owner: Position of each piece's sample, (W,); every sample has a piece.
+        num_samples: S.
+        weights: Of the pieces, (W,); None for equal ones.
+    """
+    if weights is None:
+        weights = np.ones(len(values))
+    sums = np.zeros((num_samples, values.shape[1]))
+    np.add.at(sums, owner, values * weights[:, None])
+    total = np.bincount(owner, weights, num_samples)
+    return (sums / total[:, None]).astype(np.float32)
 
 
 @torch.no_grad()

@@ -79,14 +79,15 @@ class Pretrained:
         """Hide a part of each sample and predict it, in the user's units.
 
         Args:
-            data: Samples, few enough for one batch.
+            data: Samples, few enough for one batch; a long one counts as its pieces.
             seed: Of the choice of what is hidden.
 
         Raises:
             ConfigError: If the method has no decoder.
             DataError: If the data do not fit the schema.
         """
-        records, spec = self.records(data), self.schema.modality
+        spec = self.schema.modality
+        records, _ = spec.unfold(self.records(data))
         device = next(self.module.parameters()).device
         batch = spec.batch(records, np.arange(len(records)))
         batch = {k: v.to(device) for k, v in batch.items()}

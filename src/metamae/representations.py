@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from metamae.embedding import gather
 from metamae.modalities.base import Modality
 from metamae.pretrained import Pretrained
 from metamae.records import Records
@@ -45,10 +46,15 @@ def represent(
 
 
 def raw_features(spec: Modality, records: Records) -> Features:
-    """Samples as plain features without any learning, (S, F), read in chunks."""
-    positions = np.arange(len(records))
-    starts = range(0, len(records), CHUNK)
-    return np.concatenate([spec.raw(records, positions[start : start + CHUNK]) for start in starts])
+    """Samples as plain features without any learning, (S, F), read in chunks.
+
+    A sample in several pieces gets the mean over them, as its embedding does.
+    """
+    pieces, owner = spec.unfold(records)
+    positions = np.arange(len(pieces))
+    starts = range(0, len(pieces), CHUNK)
+    rows = np.concatenate([spec.raw(pieces, positions[start : start + CHUNK]) for start in starts])
+    return rows if owner is None else gather(rows, owner, len(records))
 
 
 def _embed(pretrained: Pretrained, records: Records) -> Features:

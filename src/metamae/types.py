@@ -24,11 +24,14 @@ class Tokens:
             table): every token then touches every other.
         padding: True where there is no token, (B, N): a short sample, a missing value. None if
             all are there, which spares every layer an attention mask.
+        fields: Which field of its sample each token belongs to, (N,) int64, counted from 0. None
+            where a sample has one field.
     """
 
     values: Tensor
     neighbours: Tensor | None = None
     padding: Tensor | None = None
+    fields: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ def test_latents(case: Case) -> None:
     close(adapted.latent, case.io["adapted_latent"])
     inner = case.method.inner_loss(adapted.errors_before, case.support) / len(latent)
     close(inner, case.io["inner_loss"])
-    predicted = case.method.decoder(adapted.latent, case.mask, None)
+    predicted = case.method.decoder(adapted.latent, case.mask, None, case.batch)
     if "codes" in case.batch:
         predicted = case.method.backbone.tokenizer.logits(predicted).transpose(1, 2)
     close(predicted, case.io["prediction_last"])

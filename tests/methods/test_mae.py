@@ -13,7 +13,7 @@ def test_loss_is_the_mean_error_of_all_hidden_tokens(name):
     step = model(batch, rng())
     tokens = model.backbone.tokenizer.embed(batch)
     mask = model.masking(tokens, rng())
-    predicted = model.decoder(model.backbone.encode(tokens, mask), mask, tokens.padding)
+    predicted = model.decoder(model.backbone.encode(tokens, mask), mask, tokens.padding, batch)
     errors = model.backbone.tokenizer.error(predicted, batch)
     guess = model.backbone.tokenizer.baseline(batch)
     hidden = [(b, n) for b, row in enumerate(mask.hidden) for n in range(len(row)) if row[n]]

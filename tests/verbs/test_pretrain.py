@@ -37,12 +37,13 @@ def test_how_many_are_held_out(num, share, expected):
 
 
 def test_every_sample_is_trained_on_or_held_out():
-    config = config_for(200)
-    train, held_out = split(200, config)
+    records = Records({"X": np.arange(200)}, "x")
+    train, held_out = split(records, 10, seed=0)
     assert len(held_out) == 10
-    assert sorted([*train, *held_out]) == list(range(200))
-    again, other = split(200, config), split(200, config_for(200, seed=1))
-    assert np.array_equal(again[1], held_out) and not np.array_equal(other[1], held_out)
+    assert sorted([*train.index, *held_out.index]) == list(range(200))
+    again, other = split(records, 10, seed=0), split(records, 10, seed=1)
+    assert np.array_equal(again[1].index, held_out.index)
+    assert not np.array_equal(other[1].index, held_out.index)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +68,9 @@ def test_held_out_samples_are_never_trained_on(monkeypatch):
 
     monkeypatch.setattr(Batches, "index", noted)
     pretrained, _ = metamae.pretrain(x, settings={**TINY, "epochs": 4, "batch_size": 8})
-    _, held_out = split(100, pretrained.config)
-    assert len(held_out) == 5 and not seen & set(held_out.tolist())
+    config = pretrained.config
+    _, held_out = split(Records({"X": x}, "x"), config.data["held_out"], config.seed)
+    assert len(held_out) == 5 and not seen & set(held_out.index.tolist())
     assert len(seen) == 95
 
 

@@ -45,4 +45,4 @@ class MAE(Method):
         tokens = self.backbone.tokenizer.embed(batch)
         mask = self.masking(tokens, rng)
         latent = self.backbone.encode(tokens, mask)
-        return Reconstruction(mask.hidden, self.decoder(latent, mask, tokens.padding))
+        return Reconstruction(mask.hidden, self.decoder(latent, mask, tokens.padding, batch))

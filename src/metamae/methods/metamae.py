@@ -155,7 +155,7 @@ class MetaMAE(Method):
         support = self.support(tokens, mask, rng)
         latent = self.backbone.encode(tokens, mask)
         adapted = self.adapt(latent, batch, tokens, mask, support).latent
-        before, after = (self.decoder(z, mask, tokens.padding) for z in (latent, adapted))
+        before, after = (self.decoder(z, mask, tokens.padding, batch) for z in (latent, adapted))
         return Reconstruction(mask.hidden, before, after)
 
 

@@ -71,6 +71,22 @@ class Modality(ABC):
     def lengths(self, records: Records) -> Index | None:
         """Tokens of each sample, (S,), where they differ; None where all have N."""
 
+    def unfold(self, records: Records) -> tuple[Records, Index | None]:
+        """Return the pieces that samples are learnt from and embedded in.
+
+        A long recording or text is cut into windows; a sample's embedding is the mean over its
+        pieces. `lengths`, `batch` and `raw` are called with pieces.
+
+        Returns:
+            The pieces as records, and the position of the sample that each belongs to, (W,)
+            ascending; None if each sample is its own piece.
+        """
+        return records, None
+
+    def present(self, records: Records, index: Index) -> NDArray[np.bool_]:
+        """Say which samples have a value at all, (B,); a mixture's sample may lack a field."""
+        return np.ones(len(index), dtype=bool)
+
     @abstractmethod
     def batch(self, records: Records, index: Index) -> Batch:
         """Read samples and bring them to the training data's scale.
@@ -103,6 +119,23 @@ class Modality(ABC):
         return cls(**{k: _frozen(v) for k, v in values.items() if k in known})
 
 
+class Places(nn.Module):
+    """Positions that follow from the number of tokens alone: batch -> (N, width).
+
+    Args:
+        table: Map from N to (N, width).
+        key: Entry of a batch that has one element per token along its second axis.
+    """
+
+    def __init__(self, table: nn.Module, key: str):
+        super().__init__()
+        self.table, self.key = table, key
+
+    def forward(self, batch: Batch) -> Tensor:
+        found: Tensor = self.table(batch[self.key].shape[1])
+        return found
+
+
 class Tokenizer(nn.Module, ABC):
     """Samples in, tokens out; and back again as an error per token.
 
@@ -118,7 +151,7 @@ class Tokenizer(nn.Module, ABC):
 
     @abstractmethod
     def positions(self, width: int) -> nn.Module:
-        """Return positions for a decoder: a map from N to a table (N, width)."""
+        """Return positions for a decoder: a map from a batch to (N, width) or (B, N, width)."""
 
     @abstractmethod
     def head(self, width: int) -> nn.Module:

@@ -25,7 +25,7 @@ from metamae.lattice import (
     neighbours,
     to_cells,
 )
-from metamae.modalities.base import Features, Modality, Tokenizer
+from metamae.modalities.base import Features, Modality, Places, Tokenizer
 from metamae.networks.positions import Lattice
 from metamae.networks.transformer import xavier_linear
 from metamae.records import Records
@@ -229,16 +229,16 @@ class GridTokenizer(Tokenizer):
         super().__init__()
         self.spec, self.width = spec, width
         self.project = xavier_linear(spec.num_values, width)
-        self.place = Lattice(spec.counts, width)
+        self.place = self.positions(width)
         self.register_buffer("neighbours", neighbours(spec.counts), persistent=False)
 
     def embed(self, batch: Batch) -> Tokens:
-        values = self.project(batch["cells"]) + self.place(self.spec.num_tokens)
+        values = self.project(batch["cells"]) + self.place(batch)
         padding = ~batch["valid"].any(dim=-1) if "valid" in batch else None
         return Tokens(values, self.neighbours, padding)
 
     def positions(self, width: int) -> nn.Module:
-        return Lattice(self.spec.counts, width)
+        return Places(Lattice(self.spec.counts, width), "cells")
 
     def head(self, width: int) -> nn.Module:
         return xavier_linear(width, self.spec.num_values)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from metamae.checks import check_at_least
 from metamae.columns import Index
 from metamae.errors import ConfigError, DataError
-from metamae.modalities.base import Features, Modality, Tokenizer
+from metamae.modalities.base import Features, Modality, Places, Tokenizer
 from metamae.networks.positions import Line
 from metamae.networks.transformer import xavier_linear
 from metamae.records import Records
@@ -225,7 +225,7 @@ class SymbolsTokenizer(Tokenizer):
         self.spec, self.width = spec, width
         self.table = nn.Parameter(torch.empty(len(spec.alphabet), width))
         nn.init.xavier_uniform_(self.table)
-        self.place = Line(spec.length, width)
+        self.place = self.positions(width)
         shares = torch.tensor(spec.frequencies)
         self.register_buffer("frequencies", shares, persistent=False)
 
@@ -234,11 +234,11 @@ class SymbolsTokenizer(Tokenizer):
         N = codes.shape[1]
         at = torch.arange(N, device=codes.device)
         beside = torch.stack([at - 1, torch.where(at == N - 1, -1, at + 1)], dim=1)
-        values = F.embedding(codes, self.table) + self.place(N)
+        values = F.embedding(codes, self.table) + self.place(batch)
         return Tokens(values, beside, ~batch["valid"] if "valid" in batch else None)
 
     def positions(self, width: int) -> nn.Module:
-        return Line(self.spec.length, width)
+        return Places(Line(self.spec.length, width), "codes")
 
     def head(self, width: int) -> nn.Module:
         """Return the map to width D; `logits` completes it with the embedding table."""

@@ -19,7 +19,7 @@ from metamae.checks import check_at_least
 from metamae.columns import Index
 from metamae.errors import DataError
 from metamae.measured import Measured, encode, measure
-from metamae.modalities.base import Features, Modality, Tokenizer
+from metamae.modalities.base import Features, Modality, Places, Tokenizer
 from metamae.networks.positions import Learned
 from metamae.records import Records
 from metamae.types import Batch, Tokens
@@ -207,7 +207,7 @@ class TableTokenizer(Tokenizer):
         # One slope per numeric column, one row per category: all in one table, found by offset.
         sizes = [column.num_outputs for column in spec.measured]
         self.table = nn.Parameter(torch.randn(sum(sizes), width) / width**0.5)
-        self.column = Learned(N, width)
+        self.column = self.positions(width)
         numeric = torch.tensor([not column.categories for column in spec.measured])
         self.register_buffer("numeric", numeric, persistent=False)
         starts = torch.tensor([sum(sizes[:n]) for n in range(N)])
@@ -225,11 +225,11 @@ class TableTokenizer(Tokenizer):
         cells = batch["cells"]
         codes = torch.where(self.numeric, 0, cells).long()
         slope = torch.where(self.numeric, cells, 1.0)[..., None]
-        values = self.table[self.starts + codes] * slope + self.column(cells.shape[1])
+        values = self.table[self.starts + codes] * slope + self.column(batch)
         return Tokens(values, None, ~batch["valid"] if "valid" in batch else None)
 
     def positions(self, width: int) -> nn.Module:
-        return Learned(self.spec.num_tokens, width)
+        return Places(Learned(self.spec.num_tokens, width), "cells")
 
     def head(self, width: int) -> nn.Module:
         return ColumnHead(self.spec.num_tokens, width, self.legal.shape[1])

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from metamae import artifact
-from metamae.columns import Index
 from metamae.config import Choices, Config, choose, resolve
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.base import Modality
@@ -132,10 +131,12 @@ def _plan(
     train = TrainSettings(**choices.settings.get("train", {}))
     held_out = num_held_out(len(records), train.holdout)
     found = artifact.fingerprint(records, schema.modality)
+    learnt, _ = split(records.only(schema.modality.columns), held_out, choices.seed)
+    pieces, _ = schema.modality.unfold(learnt)
     config = resolve(
         choices,
         schema.modality,
-        num_samples=len(records) - held_out,
+        num_samples=len(pieces),
         device=device.type,
         data={
             "source": records.source,
@@ -150,11 +151,14 @@ def _plan(
 
 def _batches(records: Records, config: Config, spec: Modality) -> tuple[Batches, list[Batch]]:
     """Return training batches, and the held-out samples in memory."""
-    inputs = records.only(spec.columns)
-    train, held_out = split(len(inputs), config)
+    train, held_out = (
+        spec.unfold(part)[0]
+        for part in split(records.only(spec.columns), config.data["held_out"], config.seed)
+    )
     size = int(config.train.batch_size)
-    batches = Batches(spec, inputs.subset(train), batch_size=size, seed=config.seed)
-    return batches, _read_all(spec, inputs.subset(held_out), size)
+    batches = Batches(spec, train, batch_size=size, seed=config.seed)
+    rng = np.random.default_rng([config.seed, 2])
+    return batches, _read_all(spec, held_out.sample(MOST_HELD_OUT, rng), size)
 
 
 def _look_ahead(batches: Batches, settings: TrainSettings) -> None:
@@ -172,11 +176,10 @@ def num_held_out(num_samples: int, share: float) -> int:
     return min(MOST_HELD_OUT, round(share * num_samples))
 
 
-def split(num_samples: int, config: Config) -> tuple[Index, Index]:
-    """Positions of training samples and of held-out ones, both ascending."""
-    order = np.random.default_rng([config.seed, 1]).permutation(num_samples)
-    held_out = int(config.data["held_out"])
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
+def split(records: Records, held_out: int, seed: int) -> tuple[Records, Records]:
+    """Divide samples into those to learn from and those that are held out, in their old order."""
+    order = np.random.default_rng([seed, 1]).permutation(len(records))
+    return records.subset(np.sort(order[held_out:])), records.subset(np.sort(order[:held_out]))
 
 
 def total_steps(settings: TrainSettings, per_pass: int) -> int | None:
