@@ -117,9 +117,10 @@ def micro_batches(spec: Modality, records: Records, tokens: int) -> Iterator[tup
     lengths = spec.lengths(records)
     if lengths is None:
         lengths = np.full(len(records), spec.num_tokens)
-    rounded = -(-lengths // MULTIPLE) * MULTIPLE
-    for length in np.unique(rounded):
-        positions = np.flatnonzero(rounded == length)
-        rows = max(1, tokens // int(length))
+    rounded = -(-lengths.reshape(len(records), -1) // MULTIPLE) * MULTIPLE
+    shapes, belongs = np.unique(rounded, axis=0, return_inverse=True)
+    for number, shape in enumerate(shapes):
+        positions = np.flatnonzero(belongs.ravel() == number)
+        rows = max(1, tokens // max(1, int(shape.sum())))
         for start in range(0, len(positions), rows):
             yield positions[start : start + rows], rows

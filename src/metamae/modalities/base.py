@@ -67,9 +67,19 @@ class Modality(ABC):
     def describe(self) -> str:
         """Say in a few words what a sample is, e.g. "series, 6 channels x 100, cell 4"."""
 
+    @property
+    def varies(self) -> bool:
+        """Whether samples may differ in their number of tokens."""
+        return False
+
     @abstractmethod
     def lengths(self, records: Records) -> Index | None:
-        """Tokens of each sample, (S,), where they differ; None where all have N."""
+        """Tokens of each sample, where they differ; None where all have N.
+
+        Returns:
+            (S,), or (S, F) for a mixture of F fields. Samples whose rows, each number rounded up
+            to a multiple of 8, are equal may be computed together.
+        """
 
     def unfold(self, records: Records) -> tuple[Records, Index | None]:
         """Return the pieces that samples are learnt from and embedded in.

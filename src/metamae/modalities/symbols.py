@@ -133,6 +133,10 @@ class Symbols(Modality):
         span = f"{self.length}" if self.equal else f"up to {self.length}"
         return f"sequences of {span} symbols from an alphabet of {len(self.alphabet)}"
 
+    @property
+    def varies(self) -> bool:
+        return True
+
     def lengths(self, records: Records) -> Index | None:
         column = records[self.column]
         if column.shape[1:] == (self.length,) and self.padding_code is None:
