@@ -14,6 +14,7 @@ from metamae.errors import ArtifactError, ConfigError
 from metamae.masking import MASKINGS
 from metamae.methods import METHODS
 from metamae.modalities.base import Modality
+from metamae.readers import READERS
 from metamae.registry import did_you_mean
 from metamae.schema import KINDS, modality_settings
 from metamae.training.settings import DEFAULT_STEPS, TrainSettings, auto_batch_size
@@ -24,7 +25,7 @@ TRAIN_OF_SIZE: dict[str, dict[str, Any]] = {
     "base": {"lr": 5e-4},
     "paper": {"lr": 1e-4, "weight_decay": 1e-4, "warmup": 0.0, "schedule": "constant"},
 }
-SECTIONS = ("modality", "network", "method", "masking", "train")
+SECTIONS = ("reader", "modality", "network", "method", "masking", "train")
 Settings = dict[str, Any]
 
 
@@ -37,6 +38,7 @@ class Choices:
         masking: Registered name.
         size: A key of `SIZES`, or "auto".
         modality: What the data are, or "auto".
+        reader: Registered name, or "auto".
         seed: Of weights, order, masks and dropout.
         settings: Section -> setting -> value.
     """
@@ -45,6 +47,7 @@ class Choices:
     masking: str = "random"
     size: str = "auto"
     modality: str = "auto"
+    reader: str = "auto"
     seed: int = 0
     settings: Mapping[str, Settings] = field(default_factory=dict)
 
@@ -53,6 +56,7 @@ class Choices:
         MASKINGS.get(self.masking)
         check_one_of("Pretrain.size", self.size, ["auto", *SIZES])
         check_one_of("Pretrain.modality", self.modality, ["auto", *KINDS])
+        check_one_of("Pretrain.reader", self.reader, ["auto", *READERS.entries])
         check_at_least("Pretrain.seed", self.seed, 0)
 
 
@@ -67,8 +71,9 @@ class Config:
         method: Registered name.
         masking: Registered name; None for a method that hides nothing.
         modality: What the data were taken for, a key of `KINDS`.
+        reader: Registered name of the reader, or "auto".
         train: How long and how fast to learn.
-        settings: Settings of method, masking and modality, by section.
+        settings: Settings of reader, modality, method and masking, by section.
         data: What the training data were: source, number of samples, and the like.
         version: Of the package that wrote it.
     """
@@ -79,6 +84,7 @@ class Config:
     method: str
     masking: str | None
     modality: str
+    reader: str
     train: TrainSettings
     settings: Mapping[str, Settings]
     data: Settings
@@ -91,6 +97,7 @@ class Config:
             "seed": self.seed,
             "size": self.size,
             "data": self.data,
+            "reader": {"name": self.reader, **self.settings["reader"]},
             "modality": {"name": self.modality, **self.settings["modality"]},
             "network": asdict(self.network),
             "method": {"name": self.method, **self.settings["method"]},
@@ -109,7 +116,7 @@ class Config:
         try:
             document = tomllib.loads(text)
             method, masking = dict(document["method"]), dict(document["masking"])
-            modality = dict(document["modality"])
+            modality, reader = dict(document["modality"]), dict(document["reader"])
             return cls(
                 seed=document["seed"],
                 size=document["size"],
@@ -117,8 +124,10 @@ class Config:
                 method=method.pop("name"),
                 masking=masking.pop("name", None),
                 modality=modality.pop("name"),
+                reader=reader.pop("name"),
                 train=TrainSettings(**document["train"]),
                 settings={
+                    "reader": reader,
                     "modality": modality,
                     "method": method,
                     "masking": masking,
@@ -175,8 +184,10 @@ def resolve(
         method=choices.method,
         masking=choices.masking if hides else None,
         modality=spec.kind if choices.modality == "auto" else choices.modality,
+        reader=choices.reader,
         train=train,
         settings={
+            "reader": asked["reader"],
             "modality": asked["modality"],
             "method": {**METHODS.settings(choices.method), **asked["method"]},
             "masking": {**MASKINGS.settings(choices.masking), **masking} if hides else {},
@@ -199,12 +210,16 @@ def _batch_size(train: TrainSettings, num_samples: int, num_tokens: int) -> int:
 
 
 def known_settings(choices: Choices) -> dict[str, Settings]:
-    """Return section -> setting -> default for a method, a masking and a modality."""
+    """Return section -> setting -> default for a reader, a modality, a method and a masking."""
+    reader: Settings = {}
+    for name in READERS.entries if choices.reader == "auto" else [choices.reader]:
+        reader |= READERS.settings(name)
     kinds = [KINDS[choices.modality][0]] if choices.modality != "auto" else KINDS_REGISTERED
     modality: Settings = {}
     for kind in kinds:
         modality |= modality_settings(kind)
     return {
+        "reader": reader,
         "modality": modality,
         "network": _defaults(Network),
         "method": METHODS.settings(choices.method),
@@ -219,7 +234,7 @@ KINDS_REGISTERED = tuple(dict.fromkeys(kind for kind, _ in KINDS.values()))
 def choose(choices: Choices, settings: Mapping[str, Any]) -> Choices:
     """Add settings by name: "lr", or "train.lr" where a bare name would be ambiguous.
 
-    The names "method", "masking", "size", "modality" and "seed" set those choices.
+    The names "method", "masking", "size", "modality", "reader" and "seed" set those choices.
 
     Raises:
         ConfigError: If a name is unknown or stands in two sections.

@@ -1,5 +1,8 @@
 """Every sample once a pass, in an order that follows from the seed alone."""
 
+import multiprocessing
+import os
+import sys
 import threading
 import time
 import tracemalloc
@@ -8,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from metamae.errors import DataError
+from metamae.aside import Aside
+from metamae.columns import Decoded
+from metamae.errors import DataError, TrainingError
 from metamae.modalities.grid import Grid
 from metamae.readers import read
 from metamae.records import Records
-from metamae.training.batches import Batches, to_device
+from metamae.training.batches import AHEAD, Batches, auto_workers, to_device
 
 from .runs import CPU, series
 
@@ -140,20 +145,76 @@ def test_a_closed_stream_leaves_no_thread():
 
 def test_the_next_batch_is_read_while_one_is_learnt_from():
     found, read_by = batches(), []
-    whole = found.read
+    whole = found.spec.batch
 
-    def slow(number):
-        read_by.append(number)
-        return whole(number)
+    def noted(records, index):
+        read_by.append(len(read_by))
+        return whole(records, index)
 
-    found.read = slow
+    object.__setattr__(found.spec, "batch", noted)  # a frozen dataclass
     stream = found.start(0, CPU)
     next(stream)
     until = time.monotonic() + 10
-    while len(read_by) < 2 and time.monotonic() < until:
+    while len(read_by) <= AHEAD and time.monotonic() < until:
         time.sleep(0.001)
-    assert read_by == [0, 1]
+    assert read_by[: AHEAD + 1] == [0, 1, 2]
     stream.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_processes_give_the_batches_of_a_thread(workers):
+    stream = batches(workers=workers).start(3, CPU)
+    for number in range(3, 9):
+        assert torch.equal(next(stream)["cells"], batches().read(number)["cells"])
+    stream.close()
+    assert not multiprocessing.active_children()
+
+
+def spoilt(most, workers=0, num_bad=1):
+    """Return batches of 20 samples, of which some hold an infinity, and the bad ones' numbers."""
+    x = np.random.default_rng(0).normal(size=(20, 2, 16))
+    spec, _ = Grid.infer(Records({"X": x.copy()}, "x"), np.random.default_rng(0), axes=1)
+    records = Records({"X": x}, "x").subset(np.arange(20)[::-1].copy())
+    found = Batches(spec, records, batch_size=4, seed=0, workers=workers, aside=Aside(most))
+    bad = (19 - found.index(1)[:num_bad]).tolist()
+    x[bad, 0, 0] = np.inf
+    return found, bad
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_bad_samples_are_set_aside_if_the_user_allows_it(workers):
+    found, bad = spoilt(2, workers, num_bad=2)
+    stream = found.start(0, CPU)
+    sizes = [len(next(stream)["cells"]) for _ in range(5)]
+    assert sizes == [4, 2, 4, 4, 4]
+    stream.close()
+    assert [one.where for one in found.aside.found] == [f"x, sample {n}" for n in sorted(bad)][::-1]
+    assert "finite numbers" in found.aside.found[0].reason
+    # A later pass meets them again, which counts no more.
+    assert sum(len(found.read(n)["cells"]) for n in range(5, 10)) == 18
+    assert len(found.aside.found) == 2
+
+
+@pytest.mark.parametrize(("most", "num_bad"), [(0, 1), (1, 2)])
+def test_one_bad_sample_too_many_stops_the_run(most, num_bad):
+    found, _ = spoilt(most, 0, num_bad)
+    with pytest.raises(DataError, match=r"x, sample \d+: .*infinity"):
+        found.read(1)
+
+
+def test_a_worker_that_dies_is_no_mystery(monkeypatch):
+    found = batches(workers=1)
+    object.__setattr__(found.spec, "batch", lambda *_: os._exit(1))
+    with pytest.raises(TrainingError, match=r"Train\.workers = 1 processes .* workers=0 would do"):
+        next(found.start(0, CPU))
+
+
+def test_processes_are_started_only_where_decoding_pays(tmp_path):
+    x = np.zeros((3, 4))
+    assert auto_workers(Records({"X": x}, "x")) == 0
+    files = Decoded([tmp_path / "a"], lambda path: x, x.dtype, x.shape)
+    wanted = 1 if sys.platform == "linux" else 0
+    assert (auto_workers(Records({"X": files}, "x")) > 0) == wanted
 
 
 def test_moving_to_the_cpu_is_no_copy():

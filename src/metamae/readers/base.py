@@ -17,11 +17,13 @@ class Reader(ABC):
         description: One line for a list of the readers.
         extensions: Ends of the file names it reads, in lower case.
         folders: Whether it reads a folder of such files, each of them one sample.
+        local: Settings that belong to one source; they are not used for other data of a run.
     """
 
     description: ClassVar[str]
     extensions: ClassVar[tuple[str, ...]] = ()
     folders: ClassVar[bool] = False
+    local: ClassVar[tuple[str, ...]] = ("max_bytes",)
 
     def accepts(self, data: Any) -> bool:
         """Say whether this reader is the one for `data`, judging by types and names only."""

@@ -1,15 +1,28 @@
-"""Samples in a random order, a batch at a time."""
+"""Samples in a random order, a batch at a time, read while the batch before is learnt from."""
 
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import numpy as np
 import torch
 
-from metamae.columns import Index
+from metamae.aside import Aside, Bad
+from metamae.columns import Index, decodes
+from metamae.errors import DataError, TrainingError
 from metamae.modalities.base import Modality
 from metamae.records import Records
+from metamae.training.order import Order, blocks_of_records
 from metamae.types import Batch
+
+AHEAD = 2  # batches that each worker reads ahead
+MOST_WORKERS = 8
 
 
 class Batches:
@@ -24,8 +37,11 @@ class Batches:
         records: Training data.
         batch_size: B.
         seed: Of the order.
+        workers: Processes that read batches; 0 for a thread, which is enough where reading is
+            copying. None for as many as pay.
+        aside: Takes the bad samples that turn up, if the user allows some.
         rank: Which share of each batch this process reads, of `world` shares.
-        world: Number of processes.
+        world: Number of processes that share the training.
     """
 
     def __init__(
@@ -35,37 +51,131 @@ class Batches:
         *,
         batch_size: int,
         seed: int,
+        workers: int | None = 0,
+        aside: Aside | None = None,
         rank: int = 0,
         world: int = 1,
     ):
         self.spec, self.records, self.batch_size, self.seed = spec, records, batch_size, seed
+        self.workers = auto_workers(records) if workers is None else workers
+        self.aside = aside or Aside()
         self.rank, self.world = rank, world
         self.per_pass = max(1, len(records) // batch_size)
-        self._order: tuple[int, Index] = (-1, np.empty(0, dtype=np.int64))
+        self.order = Order(len(records), seed=seed, blocks=blocks_of_records(records))
 
     def index(self, number: int) -> Index:
         """Positions of the samples of the n-th batch, ascending, (B,)."""
         turn, place = divmod(number, self.per_pass)
-        if self._order[0] != turn:
-            rng = np.random.default_rng([self.seed, turn])
-            self._order = (turn, rng.permutation(len(self.records)))
-        chosen = self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
+        start = place * self.batch_size
+        chosen = self.order.positions(turn, start, min(start + self.batch_size, len(self.records)))
         # Ascending positions turn random reads of a memory map into one sweep.
         return np.sort(chosen)[self.rank :: self.world]
 
     def read(self, number: int) -> Batch:
-        """Read the n-th batch."""
-        return self.spec.batch(self.records, self.index(number))
+        """Read the n-th batch.
+
+        Raises:
+            DataError: If it holds more bad samples than are allowed.
+        """
+        return self._keep(*self._read(number))
 
     def start(self, number: int, device: torch.device) -> Iterator[Batch]:
-        """Yield batches from the n-th on, the next being read while one is learnt from."""
-        with ThreadPoolExecutor(1, thread_name_prefix="metamae-batches") as pool:
-            coming = pool.submit(self.read, number)
-            while True:
-                batch = coming.result()
-                number += 1
-                coming = pool.submit(self.read, number)
-                yield to_device(batch, device)
+        """Yield batches from the n-th on, the next being read while one is learnt from.
+
+        Raises:
+            DataError: If there are more bad samples than are allowed.
+            TrainingError: If a worker ends unexpectedly.
+        """
+        coming: deque[Future[Any]] = deque()
+        with self._pool() as pool:
+            try:
+                while True:
+                    while len(coming) <= AHEAD * max(1, self.workers):
+                        coming.append(pool.submit(*self._task(number)))
+                        number += 1
+                    arrays, bad = coming.popleft().result()
+                    batch = {k: torch.from_numpy(v) for k, v in arrays.items()}
+                    yield to_device(self._keep(batch, bad), device)
+            except BrokenProcessPool as error:
+                raise TrainingError(
+                    f"Train.workers = {self.workers} processes must be able to read batches; one "
+                    f"of them was ended, perhaps for want of memory. workers=0 would do without."
+                ) from error
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _pool(self) -> Executor:
+        if self.workers == 0:
+            return ThreadPoolExecutor(1, thread_name_prefix="metamae-batches")
+        # A fork shares the data, memory maps included, where any other start would copy them.
+        context = multiprocessing.get_context("fork")
+        return ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(self,))
+
+    def _task(self, number: int) -> tuple[Any, ...]:
+        return (_read_here, number) if self.workers else (self._arrays, number)
+
+    def _arrays(self, number: int) -> tuple[dict[str, Any], list[Bad]]:
+        """Read a batch as arrays: tensors between processes would need shared memory."""
+        batch, bad = self._read(number)
+        return {k: v.numpy() for k, v in batch.items()}, bad
+
+    def _read(self, number: int) -> tuple[Batch, list[Bad]]:
+        index, bad = self.index(number), Aside(self.aside.most)
+        while True:
+            try:
+                return self.spec.batch(self.records, index), bad.found
+            except DataError as error:
+                index = without_bad(self.records, index, error, bad)
+
+    def _keep(self, batch: Batch, bad: list[Bad]) -> Batch:
+        for one in bad:
+            if one not in self.aside.found:
+                self.aside.add(one.where, one.reason, self.records.source)
+        if bad:
+            self.aside.settle(self.records.source)
+        return batch
+
+
+def without_bad(records: Records, index: Index, error: DataError, aside: Aside) -> Index:
+    """Note the sample that an error is about, and return the positions of the others.
+
+    Raises:
+        DataError: If it is not about one sample, none is left, or none may be set aside.
+    """
+    origins = index if records.index is None else records.index[index]
+    blamed = origins == error.sample
+    if error.sample is None or not blamed.any() or aside.most == 0:
+        raise error
+    where = records.where(int(index[blamed.argmax()]))
+    aside.add(where, str(error).removeprefix(f"{where}: "), records.source)
+    if blamed.all():
+        raise error
+    others: Index = index[~blamed]
+    return others
+
+
+def auto_workers(records: Records) -> int:
+    """Choose how many processes read: none unless samples are decoded, and a core is to spare."""
+    if sys.platform != "linux" or not any(decodes(c) for c in records.columns.values()):
+        return 0
+    return min(MOST_WORKERS, max(1, (len(os.sched_getaffinity(0)) - 1)))
+
+
+_mine: Batches | None = None  # in a worker: what it reads
+
+
+def _begin(batches: Batches) -> None:
+    global _mine
+    _mine = batches
+    # A signal to the whole group is the parent's to answer; it ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def _read_here(number: int) -> tuple[dict[str, Any], list[Bad]]:
+    assert _mine is not None
+    return _mine._arrays(number)
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

@@ -31,6 +31,8 @@ class TrainSettings:
         checkpoint_every: Steps between checkpoints.
         keep: Checkpoints kept on disk.
         patience: Steps in a row with a non-finite loss before rolling back.
+        workers: Processes that read batches, 0 for a thread, or "auto": a thread where reading is
+            copying, processes where files are decoded.
         precision: "float32", "bfloat16" (on a GPU), or "auto" for the fastest safe one.
 
     Raises:
@@ -52,6 +54,7 @@ class TrainSettings:
     checkpoint_every: int = 500
     keep: int = 2
     patience: int = 5
+    workers: int | str = "auto"
     precision: str = "auto"
 
     def __post_init__(self) -> None:
@@ -82,6 +85,13 @@ class TrainSettings:
         check_between("Train.holdout", self.holdout, 0, 0.5, closed=True)
         for name in ("log_every", "check_every", "checkpoint_every", "keep", "patience"):
             check_at_least(f"Train.{name}", getattr(self, name), 1)
+        if self.workers != "auto":
+            if isinstance(self.workers, str):
+                raise ConfigError(
+                    f"Train.workers must be 'auto' or a whole number; got {self.workers!r}. 0 "
+                    f"would do."
+                )
+            check_at_least("Train.workers", self.workers, 0)
         check_one_of("Train.schedule", self.schedule, ["cosine", "constant"])
         check_one_of("Train.precision", self.precision, ["auto", "float32", "bfloat16"])
 

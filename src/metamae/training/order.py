@@ -1,0 +1,72 @@
+"""The order in which samples are seen: random, the same for the same seed, and never stored."""
+
+import numpy as np
+
+from metamae.columns import Index, blocks_of
+from metamae.records import Records
+
+MIXED = 8
+"""Blocks that are mixed at a time, where samples are stored in blocks."""
+
+
+class Order:
+    """A random order of the samples for each pass, as a function of the pass.
+
+    Where each sample can be read alone, every order of all samples is equally likely. Where they
+    are stored in blocks (row groups, packed chunks, shards), each pass draws an order of the
+    blocks, takes `MIXED` of them at a time, and draws an order of all their samples: a batch
+    then comes from up to 8 places of the data, others in each pass, and each block is read once
+    a pass. Data that are sorted by block alone (by day, by person) are mixed well; within one
+    pass, neighbouring batches share their blocks.
+
+    Args:
+        num_samples: S.
+        seed: Of all orders.
+        blocks: Ascending positions from 0 to S between which samples are stored together; None
+            if each can be read alone.
+    """
+
+    def __init__(self, num_samples: int, *, seed: int, blocks: Index | None = None):
+        self.num_samples, self.seed = num_samples, seed
+        if blocks is None:
+            blocks = np.array([0, num_samples])
+        self.starts, self.sizes = blocks[:-1], np.diff(blocks)
+        self._turn: tuple[int, Index, Index] | None = None  # pass, order of blocks, ends of groups
+        self._group: tuple[int, int, Index] | None = None  # pass, group, positions
+
+    def positions(self, turn: int, start: int, stop: int) -> Index:
+        """Positions of the samples that stand from `start` to `stop` in a pass."""
+        _, ends = self._blocks(turn)
+        first, last = ends.searchsorted([start, stop - 1], side="right")
+        found = []
+        for group in range(int(first), int(last) + 1):
+            before = int(ends[group - 1]) if group else 0
+            found.append(self._members(turn, group)[max(0, start - before) : stop - before])
+        return np.concatenate(found)
+
+    def _blocks(self, turn: int) -> tuple[Index, Index]:
+        """Order of the blocks in a pass, and how many samples the first groups of them hold."""
+        if self._turn is None or self._turn[0] != turn:
+            order = np.random.default_rng([self.seed, turn]).permutation(len(self.starts))
+            ends = np.cumsum(self.sizes[order])
+            last = np.minimum(np.arange(MIXED, len(order) + MIXED, MIXED), len(order)) - 1
+            self._turn = turn, order, ends[last]
+        return self._turn[1], self._turn[2]
+
+    def _members(self, turn: int, group: int) -> Index:
+        if self._group is None or self._group[:2] != (turn, group):
+            order, _ = self._blocks(turn)
+            chosen = order[group * MIXED : (group + 1) * MIXED]
+            members = np.concatenate(
+                [np.arange(self.starts[n], self.starts[n] + self.sizes[n]) for n in chosen]
+            )
+            rng = np.random.default_rng([self.seed, turn, group])
+            self._group = turn, group, rng.permutation(members)
+        return self._group[2]
+
+
+def blocks_of_records(records: Records) -> Index | None:
+    """Positions between which samples are stored together; None if each can be read alone."""
+    every = [blocks_of(column) for column in records.columns.values()]
+    found = [blocks for blocks in every if blocks is not None]
+    return np.unique(np.concatenate(found)) if found else None
