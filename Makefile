@@ -9,7 +9,7 @@ demo: $(STAMP)
 	$(BIN)/metamae demo --overwrite
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

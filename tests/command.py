@@ -63,10 +63,12 @@ def refused(said: Said) -> str:
     """Return the message of a command that refused: exit status 2, nothing on standard output."""
     assert said.status == 2, said
     assert said.out == ""
-    *before, message = said.err.splitlines()
-    assert message.startswith("error: ")
-    assert not any(line.startswith(("error", "Traceback")) for line in before)
-    return message
+    before, error, message = said.err.rpartition("error: ")
+    assert error and (not before or before.endswith("\n"))
+    assert not any(line.startswith(("error", "Traceback")) for line in before.splitlines())
+    # A list of bad samples has a line for each; all else is one line.
+    assert all(line.startswith("- ") for line in message.splitlines()[1:])
+    return error + message.rstrip("\n")
 
 
 def start(code: str, *arguments: Any) -> "subprocess.Popen[str]":

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from cases import CASES, NETWORK, NUM, build, case, read, rng
+from cases import CASES, NETWORK, NUM, build, case, objects, read, rng
 from metamae.masking import MASKINGS
 from metamae.masking.base import Masking
 from metamae.methods import METHODS
@@ -25,11 +25,13 @@ every_masking = pytest.mark.parametrize("masking", MASKINGS.entries)
 
 
 class ByPlace(Masking):
-    """Hides by place alone, so that the shape of the batch changes nothing."""
+    """Hides by place among the tokens that are there: the shape of the batch changes nothing."""
 
     def scores(self, tokens, rng):
-        B, N, _ = tokens.values.shape
-        return (torch.arange(N) * 0.7).sin().expand(B, N)
+        there = torch.ones(tokens.values.shape[:2], dtype=torch.long)
+        if tokens.padding is not None:
+            there = (~tokens.padding).long()
+        return (there.cumsum(dim=1) * 0.7).sin()
 
 
 def without_draws(model):
@@ -99,7 +101,10 @@ def test_global_generators_are_left_alone(name, method, masking):
 
 def padding_of(name):
     """True where there is no token, (B, N)."""
-    spec, batch = read(name)
+    return padding_in(*read(name))
+
+
+def padding_in(spec, batch):
     tokens = spec.tokenizer(16).embed(batch)
     nowhere = torch.zeros(tokens.values.shape[:2], dtype=torch.bool)
     return nowhere if tokens.padding is None else tokens.padding
@@ -115,15 +120,29 @@ def test_padding_is_told_only_where_something_is_missing(name):
         assert torch.equal(padding, ~(valid if valid.ndim == 2 else valid.any(dim=-1)))
 
 
+def with_ones(batch, *, tokens):
+    """The batch with 1 in all values that are missing, or in those of missing `tokens` only."""
+    changed = dict(batch)
+    for key in batch:
+        part, slash, entry = key.rpartition("/")  # a mixture's entries are "part/entry"
+        if entry not in ("cells", "codes", "groups"):
+            continue
+        values = changed[key] = batch[key].clone()
+        valid = batch.get(f"{part}{slash}valid", torch.ones(values.shape[:2], dtype=torch.bool))
+        if slash:
+            weight = batch[f"{part}/weight"] > 0
+            valid = valid & (weight if valid.ndim == 2 else weight[..., None])
+        values[~(valid.any(dim=-1) if tokens and valid.ndim > 2 else valid)] = 1
+    return changed
+
+
 @pytest.mark.parametrize("name", [name for name in CASES if padding_of(name).any()])
 @every_method
 def test_what_stands_in_padding_changes_nothing(name, method):
     spec, batch = read(name)
     model = build(spec, method).eval()
-    values = "codes" if "codes" in batch else "cells"
-    changed = {**batch, values: batch[values].clone()}
-    changed[values][padding_of(name)] = 1
-    assert not torch.equal(changed[values], batch[values])
+    changed = with_ones(batch, tokens=True)
+    assert any(not torch.equal(value, batch[key]) for key, value in changed.items())
     assert torch.equal(model(batch, rng()).loss, model(changed, rng()).loss)
     assert torch.equal(model.backbone.features(batch), model.backbone.features(changed))
 
@@ -133,9 +152,7 @@ def test_what_is_missing_is_no_target(name):
     spec, batch = read(name)
     tokenizer = spec.tokenizer(16)
     predicted = tokenizer.head(8)(torch.randn(NUM, spec.num_tokens, 8, generator=rng()))
-    values = "codes" if "codes" in batch else "cells"
-    changed = {**batch, values: batch[values].clone()}
-    changed[values][~batch["valid"]] = 1
+    changed = with_ones(batch, tokens=False)
     there = ~padding_of(name)
     for measure in (tokenizer.baseline, lambda b: tokenizer.error(predicted, b)):
         assert torch.equal(measure(batch)[there], measure(changed)[there])
@@ -164,19 +181,16 @@ def test_a_batch_is_the_mean_of_its_samples(name, method):
     model = without_draws(build(spec, method)).eval()
     _, batch = read(name)
     whole = model.reconstruct(batch, rng())
+    assert not whole.hidden[padding_of(name)].any()
     for row in range(NUM):
-        alone = model.reconstruct(spec.batch(records, np.array([row])), rng())
-        N = alone.hidden.shape[1]
-        assert torch.equal(whole.hidden[row, :N], alone.hidden[0])
-        assert not whole.hidden[row, N:].any()
-        there = torch.ones(N, dtype=torch.bool)
-        if "valid" in batch:
-            valid = batch["valid"][row, :N]
-            there = valid if valid.ndim == 1 else valid.any(dim=-1)
+        single = spec.batch(records, np.array([row]))
+        alone = model.reconstruct(single, rng())
+        among, itself = ~padding_of(name)[row], ~padding_in(spec, single)[0]
+        assert torch.equal(whole.hidden[row][among], alone.hidden[0][itself])
         for all_together, by_itself in ((whole.before, alone.before), (whole.after, alone.after)):
             if by_itself is not None:
                 torch.testing.assert_close(
-                    all_together[row, :N][there], by_itself[0][there], rtol=1e-4, atol=1e-5
+                    all_together[row][among], by_itself[0][itself], rtol=1e-4, atol=1e-5
                 )
 
 
@@ -258,7 +272,7 @@ def test_spec_survives_json(name):
     assert json.dumps(again.to_dict()) == text
     assert spec.describe()
     assert 0 < spec.mask_ratio < 1
-    assert spec.columns == ("X",) or spec.kind == "table"
+    assert spec.columns == ("X",) or spec.kind in ("table", "mixture")
 
 
 @everywhere
@@ -278,11 +292,16 @@ def test_sizes_fit_together(name):
         assert tokens.padding.shape == (B, N)
         assert tokens.padding.dtype == torch.bool
     lengths = spec.lengths(records)
-    assert lengths is None or (len(lengths) == B and lengths.max() == N)
+    if spec.kind == "mixture":
+        longest = zip(lengths.max(axis=0), spec.parts, strict=True)
+        assert N == sum(-(-n // 8) * 8 if part.varies else n for n, (_, part) in longest)
+    else:
+        assert lengths is None or (len(lengths) == B and lengths.max() == N)
+    assert (tokens.fields is not None) == (spec.kind == "mixture")
     predicted = tokenizer.head(8)(torch.randn(B, N, 8, generator=rng()))
     assert tokenizer.error(predicted, batch).shape == (B, N)
     assert tokenizer.baseline(batch).shape == (B, N)
-    assert tokenizer.positions(8)(N).shape == (N, 8)
+    assert tokenizer.positions(8)(batch).shape in ((N, 8), (B, N, 8))
     raw = spec.raw(records, np.arange(NUM))
     assert raw.dtype == np.float32
     assert raw.shape[0] == NUM
@@ -291,33 +310,67 @@ def test_sizes_fit_together(name):
     np.testing.assert_array_equal(raw, np.concatenate(alone))
 
 
+def lattice_of(spec, value):
+    """A value of the user's with channels first, prepared."""
+    first = {"first": value, "last": np.moveaxis(value, -1, 0), "none": value[None]}[spec.layout]
+    return first if spec.preparation is None else spec.preparation(first, None)
+
+
 @everywhere
 def test_originals_are_what_the_user_gave(name):
     spec, records = case(name)
     _, batch = read(name)
     original = spec.tokenizer(16).original(batch)
+    if spec.kind != "mixture":
+        check_original(spec, records, original)
+        return
+    for field, part in spec.parts:
+        some = np.flatnonzero([row[field] is not None for row in original])
+        values = [row[field] for row in original[some]]
+        values = np.stack(values) if part.kind == "table" else objects(values)
+        check_original(part, records.subset(some), values)
+
+
+def check_original(spec, records, original):
     if spec.kind == "grid":
-        given = np.asarray(records["X"], dtype=float)
-        first = {"first": given, "last": np.moveaxis(given, -1, 1), "none": given[:, None]}
-        np.testing.assert_allclose(original, first[spec.layout], rtol=1e-5, atol=1e-5)
+        for shown, given in zip(original, records[spec.columns[0]], strict=True):
+            np.testing.assert_allclose(shown, lattice_of(spec, given), rtol=1e-5, atol=1e-5)
     elif spec.kind == "symbols":
-        for shown, given in zip(original, records["X"], strict=True):
+        for shown, given in zip(original, records[spec.columns[0]], strict=True):
             if isinstance(given, str):
                 assert shown == given
             else:
                 none = 0 if spec.padding_code == 0 else -1
                 assert list(shown[: len(given)]) == list(given)
                 assert all(shown[len(given) :] == none)
-    else:
-        for place, column in enumerate(spec.measured):
-            given = records["X"][:, int(column.name)] if spec.array else records[column.name]
-            for shown, value in zip(original[:, place], given, strict=True):
-                if value != value:
-                    assert shown is None
-                elif column.categories:
-                    assert shown == str(value)
-                else:
-                    assert shown == pytest.approx(value, rel=1e-5, abs=1e-5)
+    elif spec.kind == "points":
+        for shown, given in zip(original, records[spec.columns[0]], strict=True):
+            # Overlapping groups give points more than once, in an order of their own.
+            away = np.abs(shown[:, None] - given).max(axis=-1)
+            assert np.nanmin(away, axis=1).max() < 1e-4
+    elif spec.kind == "table":
+        check_cells(spec, records, original)
+
+
+def check_cells(spec, records, original):
+    for place, column in enumerate(spec.measured):
+        if column.part:  # of a date: the words for it are tested with the table
+            continue
+        given = (
+            records[spec.columns[0]][:, int(column.name)] if spec.array else records[column.name]
+        )
+        for shown, value in zip(original[:, place], given, strict=True):
+            if value != value:
+                assert shown is None
+            elif column.categories:
+                assert shown == str(value)
+            else:
+                assert shown == pytest.approx(value, rel=1e-5, abs=1e-5)
+
+
+def shapes(rows):
+    """Shape of every sample's values, which may differ."""
+    return [np.shape(row) for row in rows]
 
 
 @everywhere
@@ -334,17 +387,22 @@ def test_reconstructions_come_in_the_form_of_the_original(name, method):
         if predicted is not None:
             assert not predicted.requires_grad
             decoded = tokenizer.decode(predicted, batch)
-            assert decoded.shape == original.shape
+            assert shapes(decoded) == shapes(original)
             assert decoded.dtype == original.dtype
     marks = tokenizer.spread(found.hidden, batch)
-    assert marks.dtype == bool
+    if spec.kind == "mixture":
+        for row, values in zip(marks, original, strict=True):
+            assert row.keys() == values.keys() == {field for field, _ in spec.parts}
+            assert all((row[key] is None) == (values[key] is None) for key in row)
+        return
     texts = spec.kind == "symbols" and isinstance(original[0], str)
-    assert marks.shape == ((NUM, spec.num_tokens) if texts else original.shape)
-    assert marks.any()
-    assert not marks.all()
+    assert shapes(marks) == ([(spec.num_tokens,)] * NUM if texts else shapes(original))
+    assert all(row.dtype == bool for row in marks)
+    assert any(row.any() for row in marks)
+    assert not all(row.all() for row in marks)
     nothing, everything = torch.zeros_like(found.hidden), torch.ones_like(found.hidden)
-    assert not tokenizer.spread(nothing, batch).any()
-    assert tokenizer.spread(everything, batch).all()
+    assert not any(row.any() for row in tokenizer.spread(nothing, batch))
+    assert all(row.all() for row in tokenizer.spread(everything, batch))
 
 
 @pytest.mark.parametrize("kind", MODALITIES.entries)

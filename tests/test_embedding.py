@@ -181,7 +181,7 @@ def test_the_module_is_put_back_after_an_error(runs):
         ("words", np.ones((3, 4)), r"'text' must hold text; got"),
         ("words", ["ACG", None], r"'text' must hold text; got a missing value"),
         ("words", ["ACG", "###"], r"at least one symbol that the training data held; got '###'"),
-        ("words", ["ACG", ""], r"between 1 and 4096 symbols; got 0"),
+        ("words", ["ACG", ""], r"between 1 and 1024 symbols; got 0"),
         ("images", np.zeros((2, 1, 8, 8)), r"image, 3 channel\(s\) x 8 x 8.*got shape \(1, 8, 8\)"),
         ("images", np.zeros((2, 3, 8, 9)), r"got shape \(3, 8, 9\)"),
     ],

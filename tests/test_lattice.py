@@ -11,12 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metamae.errors import ConfigError
-from metamae.lattice import (
+from metamae.lattice.geometry import (
     LAYOUTS,
     auto_cell,
+    cells_along,
     from_cells,
     guess_layout,
+    guess_ragged_layout,
+    lay,
     neighbours,
+    pack,
+    places,
+    ragged_neighbours,
     to_cells,
 )
 
@@ -86,6 +92,73 @@ def test_neighbours_against_a_slow_search(counts):
         assert len(found) == len(touching)
 
 
+ragged = st.integers(1, 3).flatmap(
+    lambda axes: st.lists(
+        st.lists(st.integers(1, 9), min_size=axes, max_size=axes), min_size=1, max_size=4
+    )
+)
+
+
+@given(sizes=ragged, channels=st.integers(1, 2), data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_ragged_lattices_are_those_of_each_sample(sizes, channels, data):
+    cell = tuple(data.draw(st.integers(1, 4)) for _ in sizes[0])
+    rng = torch.Generator().manual_seed(0)
+    values = [torch.randn(channels, *size, generator=rng) for size in sizes]
+    values[0].flatten()[::3] = float("nan")
+    cells, valid = pack(values, cell)
+    N = cells.shape[1]
+    counts = cells_along(torch.tensor(sizes), cell)
+    at, beside = places(counts, N), ragged_neighbours(counts, N)
+    assert N == counts.prod(dim=1).max()
+    for row, value in enumerate(values):
+        own = tuple(counts[row].tolist())
+        assert own == tuple(-(-n // c) for n, c in zip(sizes[row], cell, strict=True))
+        n = math.prod(own)
+        assert torch.equal(cells[row, :n], to_cells(value.nan_to_num(0)[None], own, cell)[0])
+        assert torch.equal(valid[row, :n], to_cells(~value.isnan()[None], own, cell)[0])
+        assert torch.equal(beside[row, :n], neighbours(own))
+        assert at[row, :n].tolist() == [list(place) for place in product(*(range(k) for k in own))]
+        assert not cells[row, n:].any()
+        assert not valid[row, n:].any()
+        assert not at[row, n:].any()
+        assert (beside[row, n:] == -1).all()
+        assert torch.equal(lay(cells[row : row + 1], value.shape[1:], cell)[0], value.nan_to_num(0))
+
+
+def test_a_lattice_that_is_missing_has_no_cells():
+    counts = torch.tensor([[0, 0], [2, 1]])
+    assert (ragged_neighbours(counts, 2)[0] == -1).all()
+    assert ragged_neighbours(counts, 2)[1].tolist() == [[1, -1, -1, -1], [-1, 0, -1, -1]]
+    assert places(counts, 2).tolist() == [[[0, 0], [0, 0]], [[0, 0], [1, 0]]]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "dtype", "axes", "expected"),
+    [
+        ([(6, 90), (6, 120)], "f4", 0, (1, "first")),
+        ([(90, 6), (120, 6)], "f4", 0, (1, "last")),
+        ([(200, 90), (200, 120)], "f4", 0, (1, "first")),  # more channels than points
+        ([(90,), (120,)], "f4", 0, (1, "none")),
+        ([(30, 40), (50, 20)], "f4", 0, (2, "none")),
+        ([(28, 40), (28, 20)], "u1", 0, (2, "none")),
+        ([(3, 30, 40), (3, 50, 20)], "f4", 0, (2, "first")),
+        ([(30, 40, 4), (50, 20, 4)], "f4", 0, (2, "last")),
+        ([(30, 40, 50), (50, 20, 30)], "f4", 0, (3, "none")),
+        ([(8, 40, 50), (9, 20, 30)], "f4", 0, (3, "none")),
+        ([(3, 8, 40, 50), (3, 9, 20, 30)], "f4", 0, (3, "first")),
+        ([(8, 40, 50, 3), (9, 20, 30, 3)], "f4", 0, (3, "last")),
+        ([(6, 90), (7, 90)], "f4", 1, (1, "last")),
+    ],
+)
+def test_layouts_of_ragged_samples_are_guessed(sizes, dtype, axes, expected):
+    number, layout, note = guess_ragged_layout(np.array(sizes), np.dtype(dtype), axes)
+    assert (number, layout) == expected
+    low, high = min(sizes)[0], max(sizes)[0]
+    assert (f"{low}-{high}" if low != high else f"{low}") in note
+    assert "override: layout" in note
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype", "axes", "expected"),
     [
@@ -101,6 +174,13 @@ def test_neighbours_against_a_slow_search(counts):
         ((50, 40, 40, 40), "f4", 0, (3, "none")),
         ((50, 1, 16, 16, 16), "f4", 0, (3, "first")),
         ((50, 16, 16, 16, 2), "f4", 0, (3, "last")),
+        ((50, 12, 64, 64), "f4", 0, (2, "first")),  # bands of light
+        ((50, 200, 64, 64), "f4", 0, (2, "first")),
+        ((50, 64, 64, 200), "f4", 0, (2, "last")),
+        ((50, 200, 9, 9), "f4", 0, (2, "first")),
+        ((50, 40, 64, 64), "f4", 0, (3, "none")),  # slices of a volume
+        ((50, 3, 16, 64, 64), "u1", 0, (3, "first")),  # video
+        ((50, 16, 64, 64, 3), "u1", 0, (3, "last")),
         ((50, 28, 28), "f4", 1, (1, "first")),
         ((50, 6, 100), "f4", 2, (2, "none")),
         ((50, 4, 6, 5), "f4", 3, (3, "none")),
@@ -156,6 +236,8 @@ def test_automatic_cells_are_legal_and_neither_few_nor_many(size, channels):
         ((28, 28), 1, (4, 4)),
         ((224, 224), 3, (16, 16)),
         ((16, 16, 16), 1, (2, 2, 2)),
+        ((16, 64, 64), 3, (2, 8, 8)),
+        ((8, 112, 112), 3, (1, 16, 16)),
         ((2,), 1, (1,)),
         ((2, 2), 1, (1, 2)),
         ((1, 5), 1, (1, 2)),

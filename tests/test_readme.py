@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_blocks_are_found() -> None:
-    assert [name for name, _, _ in BLOCKS] == ["quick start", "python", "load"]
+    assert [name for name, _, _ in BLOCKS] == ["quick start", "python", "load", "schema"]
 
 
 @pytest.mark.parametrize(("name", "language", "code"), BLOCKS, ids=[b[0] for b in BLOCKS])

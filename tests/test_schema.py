@@ -7,9 +7,10 @@ import pytest
 
 from cases import CASES, case, objects
 from metamae.errors import ArtifactError, ConfigError, DataError
+from metamae.guess import LABELS
 from metamae.readers import read
 from metamae.records import Records
-from metamae.schema import FORMAT, KINDS, LABELS, Schema, infer_schema, modality_settings
+from metamae.schema import FORMAT, KINDS, Schema, infer_schema, modality_settings
 
 S = 12
 
@@ -94,11 +95,62 @@ def test_ignored_fields():
         infer(data, ignore=list("abcd"))
 
 
-def test_several_arrays_are_ambiguous():
+def test_several_arrays_are_a_mixture():
     data = {"left": numbers(6, 40), "right": numbers(6, 40), "age": numbers()}
-    with pytest.raises(DataError, match=r"must have one input field; got left, right\. Choose one"):
-        infer(data)
+    schema = infer(data)
+    assert schema.modality.kind == "mixture"
+    assert schema.modality.columns == ("left", "right") and schema.left_out == ("age",)
+    assert any(
+        "input is fields 'left', 'right'; left out: age (override: --field, --schema)" in note
+        for note in schema.notes
+    )
     assert infer(data, ignore=["right"]).modality.columns == ("left",)
+
+
+def sentences():
+    return objects([f"sample {n} in words" for n in range(S)])
+
+
+def ragged(*axes):
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(*axes, 5 + n)) for n in range(S)]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "columns"),
+    [
+        (
+            {"picture": numbers(3, 16, 16), "caption": sentences()},
+            "mixture",
+            ("picture", "caption"),
+        ),
+        ({"text": sentences(), "stars": numbers()}, "symbols", ("text",)),
+        # A table with a column of remarks stays a table.
+        ({"a": numbers(), "b": numbers(), "remark": sentences()}, "table", ("a", "b")),
+        (
+            {"signal": numbers(6, 40), "id": objects([f"p{n}" for n in range(S)])},
+            "grid",
+            ("signal",),
+        ),
+        ({"signal": ragged(2)}, "grid", ("signal",)),
+        ({"a": ragged(2), "b": numbers(4)}, "mixture", ("a", "b")),
+    ],
+)
+def test_what_several_fields_are_taken_for(data, kind, columns):
+    schema = infer(data)
+    assert (schema.modality.kind, schema.modality.columns) == (kind, columns)
+
+
+def test_a_mixture_that_is_asked_for_takes_every_field():
+    data = {"a": numbers(), "b": numbers(), "remark": sentences(), "y": numbers()}
+    schema = infer(data, modality="mixture")
+    assert [(name, part.kind) for name, part in schema.modality.parts] == [
+        ("remark", "symbols"),
+        ("table", "table"),
+    ]
+    assert schema.left_out == ("y",)
+    alone = infer({"a": numbers(), "remark": sentences()}, modality="mixture")
+    assert alone.modality.columns == ("remark", "a")
 
 
 @pytest.mark.parametrize(
@@ -154,12 +206,15 @@ def test_settings_reach_the_modality():
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
-        ({"modality": "sries"}, r"Unknown modality 'sries'\. Did you mean 'series'\? Known: grid,"),
+        (
+            {"modality": "sries"},
+            r"Unknown modality 'sries'\. Did you mean 'series'\? Known: audio, grid,",
+        ),
         ({"modality": None}, r"Unknown modality None\. "),
         ({"settings": {"cel": 4}}, r"Modality 'grid' has no setting 'cel'\. Did you mean 'cell'\?"),
         (
             {"settings": {"max_symbols": 4}},
-            r"Modality 'grid' has no setting 'max_symbols'\. Known: axes, cell, layout\.",
+            r"Modality 'grid' has no setting 'max_symbols'\. Known: axes, cell, layout,",
         ),
         (
             {"modality": "volume"},
@@ -180,7 +235,7 @@ def test_one_sample_is_not_enough(shape):
 
 
 def test_data_that_are_not_of_the_named_modality():
-    with pytest.raises(DataError, match=r"must hold numbers in samples of equal shape; got object"):
+    with pytest.raises(DataError, match=r"must hold numbers in arrays; got strings"):
         infer(list(texts()), modality="series")
     with pytest.raises(DataError, match=r"must hold text or integer codes; got array\("):
         infer(numbers(6), modality="symbols")
@@ -189,7 +244,7 @@ def test_data_that_are_not_of_the_named_modality():
 
 
 def test_the_seed_decides_the_subsample(monkeypatch):
-    monkeypatch.setattr("metamae.modalities.grid.STATISTICS_FROM", 16)
+    monkeypatch.setattr("metamae.lattice.scaled.STATISTICS_FROM", 16)
     x = np.random.default_rng(0).normal(size=(100, 2, 30))
     first, again, other = (infer(x, seed=seed).modality for seed in (0, 0, 1))
     assert first == again != other
@@ -279,8 +334,8 @@ def test_a_doubt_survives_missing_values() -> None:
     assert "taken as table (override: --modality)" in notes
 
 
-def test_too_many_columns_are_refused() -> None:
+def test_many_columns_are_grouped() -> None:
     records = Records({"X": np.random.default_rng(0).normal(size=(4, 1025))}, "X.npy")
-    with pytest.raises(DataError, match=r"at most max_columns = 1024 columns; got 1025.*series"):
-        infer_schema(records)
-    assert infer_schema(records, settings={"max_columns": 1025}).modality.num_tokens == 1025
+    assert infer_schema(records).modality.num_tokens == 205
+    with pytest.raises(ConfigError, match=r"max_tokens = 1024 tokens; got 1025"):
+        infer_schema(records, settings={"group": 1})

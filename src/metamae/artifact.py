@@ -20,7 +20,11 @@ from metamae.training.checkpoint import digest, read_tensors, write_tensors
 
 CONFIG, SCHEMA, MODEL = "config.toml", "schema.json", "model.safetensors"
 METRICS, RESULTS, CHECKPOINTS = "metrics.jsonl", "results.json", "checkpoints"
-WRITTEN = (CONFIG, SCHEMA, MODEL, METRICS, RESULTS, CHECKPOINTS, "nonfinite", "tensorboard")
+SET_ASIDE = "set_aside.jsonl"
+WRITTEN = (
+    *(CONFIG, SCHEMA, MODEL, METRICS, RESULTS, CHECKPOINTS, SET_ASIDE),
+    *("nonfinite", "tensorboard"),
+)
 """All that a run writes into its folder: the only names that are ever removed from it."""
 
 

@@ -15,10 +15,12 @@ class Bad:
     Attributes:
         where: Source, and file or row.
         reason: What is wrong with it, and what would work.
+        sample: Its position in the source; None if it was set aside before samples were counted.
     """
 
     where: str
     reason: str
+    sample: int | None = None
 
 
 @dataclass
@@ -33,15 +35,20 @@ class Aside:
     most: int = 0
     found: list[Bad] = field(default_factory=list)
 
-    def add(self, where: str, reason: str, source: str) -> None:
+    def add(self, where: str, reason: str, source: str, sample: int | None = None) -> None:
         """Note a bad sample and go on, so that a message can list them all.
 
         Raises:
             DataError: If there are so many more than allowed that looking on is pointless.
         """
-        self.found.append(Bad(where, reason))
+        self.found.append(Bad(where, reason, sample))
         if len(self.found) > self.most + LOOKED_FOR:
             self.settle(source)
+
+    @property
+    def samples(self) -> list[int]:
+        """Positions in the source of the bad samples that have one, ascending."""
+        return sorted(one.sample for one in self.found if one.sample is not None)
 
     def settle(self, source: str) -> None:
         """Go on if the bad samples are no more than allowed.

@@ -7,7 +7,8 @@ A column may offer more than the protocol asks for, where it can do so cheaply. 
   together, so that reading one alone costs as much as reading all (a row group, a packed chunk);
 - `decodes`: True where reading a sample is work for a processor, so that it pays to have others
   do it (image and audio files);
-- `sizes`, (S, A): the shape of every value where shapes differ, found without reading values;
+- `sizes`, (S, A): the shape of every value where shapes differ, found without reading values, or
+  None;
 - `stretch(position, start, stop)`: a part of one long value along its last axis (the first for
   strings), read without the rest.
 """
@@ -20,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamae.errors import DataError
+from metamae.indexing import grouped, put
+from metamae.indexing import positions as positions
 
 Array = NDArray[Any]
 Index = NDArray[np.int64]
@@ -81,8 +84,9 @@ class Subset:
         return decodes(self.column)
 
     @property
-    def sizes(self) -> Index:
-        return sizes_of(self.column)[self.index]
+    def sizes(self) -> Index | None:
+        whole = known_sizes(self.column)
+        return None if whole is None else whole[self.index]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -90,9 +94,9 @@ class Subset:
     def __getitem__(self, index: Any) -> Any:
         return self.column[self.index[index]]
 
-    def stretch(self, position: int, start: int, stop: int) -> Any:
+    def stretch(self, position: int, start: int, stop: int, axis: int = -1) -> Any:
         """Read a part of one value."""
-        return stretch_of(self.column, int(self.index[position]), start, stop)
+        return stretch_of(self.column, int(self.index[position]), start, stop, axis)
 
 
 class Chain:
@@ -109,18 +113,15 @@ class Chain:
     def __init__(self, columns: Sequence[Column], owner: str):
         self.columns = list(columns)
         self.starts = np.cumsum([0, *(len(column) for column in self.columns)])
-        kinds = {"O" if c.dtype.kind in "OU" else "n" for c in self.columns}
-        shapes = {c.shape[1:] for c in self.columns}
-        self.ragged = len(shapes) > 1 or any(c.dtype == object for c in self.columns)
-        if len(kinds) > 1 or len({len(shape) for shape in shapes if shape}) > 1:
+        dtype = common_dtype(self.columns)
+        if dtype is None:
             found = sorted({f"{c.dtype} {c.shape[1:]}" for c in self.columns})
             raise DataError(
                 f"{owner} must hold values of one kind in all its parts; got "
                 f"{', '.join(found)}. Convert them to one type and shape."
             )
-        self._dtype = (
-            np.dtype(object) if self.ragged else np.result_type(*(c.dtype for c in self.columns))
-        )
+        self._dtype = dtype
+        self.ragged = dtype.kind == "O"
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -148,47 +149,44 @@ class Chain:
         return any(decodes(column) for column in self.columns)
 
     @property
-    def sizes(self) -> Index:
-        return np.concatenate([sizes_of(column) for column in self.columns])
+    def sizes(self) -> Index | None:
+        every = [known_sizes(column) for column in self.columns]
+        known = [sizes for sizes in every if sizes is not None]
+        return np.concatenate(known) if len(known) == len(every) else None
 
     def __len__(self) -> int:
         return int(self.starts[-1])
 
     def __getitem__(self, index: Any) -> Any:
-        chosen = np.arange(len(self))[index]
+        chosen = positions(index, len(self))
         flat = np.atleast_1d(chosen)
         values = np.empty((len(flat), *self.shape[1:]), dtype=self._dtype)
-        part = self.starts.searchsorted(flat, side="right") - 1
-        for number in np.unique(part):
-            rows = np.flatnonzero(part == number)
-            found = self.columns[number][flat[rows] - self.starts[number]]
-            if self.ragged:
-                for row, value in zip(rows, found, strict=True):
-                    values[row] = value
-            else:
-                values[rows] = found
-        return values if np.ndim(chosen) else values[0]
+        for number, rows in grouped(self.starts, flat):
+            put(values, rows, self.columns[number][flat[rows] - self.starts[number]])
+        return values if chosen.ndim else values[0]
 
-    def stretch(self, position: int, start: int, stop: int) -> Any:
+    def stretch(self, position: int, start: int, stop: int, axis: int = -1) -> Any:
         """Read a part of one value."""
         part = int(self.starts.searchsorted(position, side="right")) - 1
-        return stretch_of(self.columns[part], position - int(self.starts[part]), start, stop)
+        return stretch_of(self.columns[part], position - int(self.starts[part]), start, stop, axis)
 
 
 class Stretches:
-    """Parts of the values of a column along their last axis: the windows of long recordings.
+    """Parts of the values of a column along one axis: the windows of long recordings.
 
     Args:
         column: Values (..., L), or strings.
         owner: Position of the value that each stretch is cut from, (W,).
         start: Where each begins, (W,).
         stop: Behind its end, (W,).
+        axis: Axis of one value that is cut, counted from the last, -1.
     """
 
     decodes = True
 
-    def __init__(self, column: Column, owner: Index, start: Index, stop: Index):
+    def __init__(self, column: Column, owner: Index, start: Index, stop: Index, *, axis: int = -1):
         self.column, self.owner, self.start, self.stop = column, owner, start, stop
+        self.axis = axis
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -201,21 +199,20 @@ class Stretches:
     @property
     def sizes(self) -> Index:
         sizes = sizes_of(self.column)[self.owner]
-        sizes[:, -1] = self.stop - self.start
+        sizes[:, self.axis] = self.stop - self.start
         return sizes
 
     def __len__(self) -> int:
         return len(self.owner)
 
     def __getitem__(self, index: Any) -> Any:
-        chosen = np.arange(len(self))[index]
+        chosen = positions(index, len(self))
         flat = np.atleast_1d(chosen)
         values = np.empty(len(flat), dtype=object)
         for row, n in enumerate(flat.tolist()):
-            values[row] = stretch_of(
-                self.column, int(self.owner[n]), int(self.start[n]), int(self.stop[n])
-            )
-        return values if np.ndim(chosen) else values[0]
+            start, stop = int(self.start[n]), int(self.stop[n])
+            values[row] = stretch_of(self.column, int(self.owner[n]), start, stop, self.axis)
+        return values if chosen.ndim else values[0]
 
 
 class Decoded:
@@ -254,21 +251,19 @@ class Decoded:
         return (len(self.paths), *(self._shape or ()))
 
     @property
-    def sizes(self) -> Index:
-        if self._sizes is None:
-            self._sizes = np.array(list(_shapes(self)), dtype=np.int64)
-        return self._sizes
+    def sizes(self) -> Index | None:
+        return self._sizes if self._shape is None else None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: Any) -> Any:
-        chosen = np.arange(len(self.paths))[index]
+        chosen = positions(index, len(self.paths))
         flat = np.atleast_1d(chosen)
         values = np.empty((len(flat), *(self._shape or ())), dtype=self.dtype)
         for row, position in enumerate(flat.tolist()):
             values[row] = self._one(position, self.decode)
-        return values if np.ndim(chosen) else values[0]
+        return values if chosen.ndim else values[0]
 
     def stretch(self, position: int, start: int, stop: int) -> Any:
         """Read a part of one value."""
@@ -289,6 +284,21 @@ class Decoded:
             raise DataError(str(error), sample=position) from error
 
 
+def common_dtype(columns: Sequence[Column]) -> np.dtype[Any] | None:
+    """Return the type of columns joined: object if shapes differ; None if they cannot be joined."""
+    shapes = {c.shape[1:] for c in columns if c.dtype != object}
+    texts = any(c.dtype.kind in "OU" for c in columns)
+    # One number per sample goes with neither strings nor arrays.
+    if len({len(shape) for shape in shapes}) > 1 or (texts and () in shapes):
+        return None
+    if texts or len(shapes) > 1:
+        return np.dtype(object)
+    try:
+        return np.result_type(*(c.dtype for c in columns))
+    except TypeError:
+        return None  # a date and a number
+
+
 def blocks_of(column: Column) -> Index | None:
     """Positions between which samples are stored together, (K + 1,); None if each stands alone."""
     blocks: Index | None = getattr(column, "blocks", None)
@@ -300,17 +310,23 @@ def decodes(column: Column) -> bool:
     return bool(getattr(column, "decodes", False))
 
 
+def known_sizes(column: Column) -> Index | None:
+    """Shape of every value, (S, A), if it is known without reading values."""
+    if column.dtype != object and column.dtype.kind != "U":
+        return np.tile(np.array(column.shape[1:], dtype=np.int64), (len(column), 1))
+    sizes: Index | None = getattr(column, "sizes", None)
+    return sizes
+
+
 def sizes_of(column: Column) -> Index:
     """Shape of every value, (S, A); a string has its length, a missing value zeros.
 
     Raises:
         DataError: If values have different numbers of axes.
     """
-    sizes: Index | None = getattr(column, "sizes", None)
+    sizes = known_sizes(column)
     if sizes is not None:
         return sizes
-    if column.dtype != object and column.dtype.kind != "U":
-        return np.tile(np.array(column.shape[1:], dtype=np.int64), (len(column), 1))
     shapes = list(_shapes(column))
     axes = max((len(shape) for shape in shapes), default=1) or 1
     for position, shape in enumerate(shapes):
@@ -322,15 +338,19 @@ def sizes_of(column: Column) -> Index:
     return np.array([shape or (0,) * axes for shape in shapes], dtype=np.int64).reshape(-1, axes)
 
 
-def stretch_of(column: Column, position: int, start: int, stop: int) -> Any:
-    """Return a part of one value along its last axis; of a string, its characters."""
+def stretch_of(column: Column, position: int, start: int, stop: int, axis: int = -1) -> Any:
+    """Return a part of one value along an axis, counted from the last; of a string, characters."""
+    if isinstance(column, Subset | Chain):
+        return column.stretch(position, start, stop, axis)
     read = getattr(column, "stretch", None)
-    if read is not None:
+    if read is not None and axis == -1:
         return read(position, start, stop)
-    value = column[np.array([position])][0]
-    if value is None:
-        return None
-    return value[start:stop] if isinstance(value, str) else value[..., start:stop]
+    # One value of an array is a view: of a memory map, only the part that is used is read.
+    plain = isinstance(column, np.ndarray)
+    value = column[position] if plain else column[np.array([position])][0]
+    if value is None or isinstance(value, str):
+        return value and value[start:stop]
+    return value[(..., slice(start, stop), *(slice(None),) * (-1 - axis))]
 
 
 def _shapes(column: Column) -> Iterator[tuple[int, ...]]:

@@ -14,7 +14,8 @@ from metamae.errors import ArtifactError, ConfigError
 from metamae.masking import MASKINGS
 from metamae.methods import METHODS
 from metamae.modalities.base import Modality
-from metamae.readers import READERS
+from metamae.readers import READERS, pick, read
+from metamae.records import Records
 from metamae.registry import did_you_mean
 from metamae.schema import KINDS, modality_settings
 from metamae.training.settings import DEFAULT_STEPS, TrainSettings, auto_batch_size
@@ -59,6 +60,18 @@ class Choices:
         check_one_of("Pretrain.reader", self.reader, ["auto", *READERS.entries])
         check_at_least("Pretrain.seed", self.seed, 0)
 
+    def read(self, data: Any, *, field: str | None = None, skip_bad: int = 0) -> Records:
+        """Read data with the reader that was chosen; records are returned as they are.
+
+        Raises:
+            DataError: If they cannot be read.
+            ConfigError: If the reader does not know a setting.
+        """
+        if isinstance(data, Records):
+            return data
+        reading = self.settings.get("reader", {})
+        return read(data, reader=self.reader, field=field, skip_bad=skip_bad, **reading)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -89,6 +102,21 @@ class Config:
     settings: Mapping[str, Settings]
     data: Settings
     version: str
+
+    def read(self, data: Any, *, skip_bad: int = 0) -> Records:
+        """Read other data as the run's were read, where they come from the same reader.
+
+        Raises:
+            DataError: If they cannot be read.
+        """
+        if isinstance(data, Records):
+            return data
+        name = self.reader if self.reader != "auto" else pick(data)
+        reader = READERS.get(name)
+        known = READERS.settings(name)
+        asked = {k: v for k, v in self.settings["reader"].items() if k in known}
+        kept = {k: v for k, v in asked.items() if k not in reader.local}
+        return read(data, reader=self.reader, skip_bad=skip_bad, **kept)
 
     def to_toml(self) -> str:
         """Return the configuration as TOML; what is None is left out."""

@@ -1,6 +1,7 @@
 """A pretrained encoder, ready for use: what `metamae.load` gives back."""
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ import torch
 from numpy.typing import NDArray
 
 from metamae.artifact import build_from, build_run, load_model, read_run
+from metamae.aside import Aside
 from metamae.config import Config
 from metamae.embedding import Progress, Vectors, embed_samples, embed_tokens
 from metamae.errors import ConfigError
 from metamae.methods.base import Method
-from metamae.readers import read
 from metamae.records import Records
 from metamae.schema import Schema
+from metamae.vetting import look_through, without_samples
+
+log = logging.getLogger("metamae")
 
 
 @dataclass(frozen=True)
@@ -116,19 +120,14 @@ class Pretrained:
         Raises:
             DataError: If a column is missing.
         """
-        records = data if isinstance(data, Records) else read(data)
+        records = self.config.read(data)
         columns = self.schema.modality.columns
         if len(columns) == 1 and len(records.columns) == 1:
             # One field in training and one here: an array needs no name to be recognised.
-            return Records(
-                {columns[0]: next(iter(records.columns.values()))},
-                records.source,
-                records.row_word,
-                records.first_row,
-                records.names,
-                records.index,
-            )
-        return records.only(columns)
+            return replace(records, columns={columns[0]: next(iter(records.columns.values()))})
+        there = [name for name in columns if name in records.columns]
+        # The modality knows best what to say of one that is missing.
+        return records.only(there or columns)
 
 
 def load(run: str | Path, *, device: str = "auto") -> Pretrained:
@@ -146,6 +145,29 @@ def load(run: str | Path, *, device: str = "auto") -> Pretrained:
     method = build_run(folder, config, schema.modality)
     finished = bool(load_model(folder, method).get("finished"))
     return Pretrained(method.to(pick_device(device)).eval(), schema, config, finished)
+
+
+def read_sound(pretrained: Pretrained, data: Any, skip_bad: int) -> Records:
+    """Read data as a run's were read, without the bad samples among them, all fields included.
+
+    Args:
+        pretrained: The run.
+        data: Whatever `metamae.pretrain` takes, or Records.
+        skip_bad: How many may be left out; a warning names them.
+
+    Raises:
+        DataError: If there are more; it lists them.
+    """
+    records = pretrained.config.read(data, skip_bad=skip_bad)
+    if skip_bad == 0:
+        return records
+    aside = Aside(skip_bad, list(records.aside))
+    inputs = pretrained.records(records)
+    look_through(pretrained.schema.modality, inputs, aside, len(inputs))
+    aside.settle(records.source)
+    for one in aside.found:
+        log.warning("left out %s: %s", one.where, one.reason)
+    return without_samples(records, aside.samples)
 
 
 def pick_device(name: str) -> torch.device:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from metamae.errors import ArtifactError, ConfigError, DataError
+from metamae.guess import choose_inputs, guess, split_fields, without_labels
 from metamae.modalities import MODALITIES
 from metamae.modalities.base import Modality
 from metamae.records import Records
@@ -21,16 +22,16 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "series": ("grid", {"axes": 1}),
     "image": ("grid", {"axes": 2}),
     "volume": ("grid", {"axes": 3}),
+    "video": ("grid", {"axes": 3}),
+    "audio": ("grid", {"axes": 1, "prepare": "log_mel"}),
+    "waveform": ("grid", {"axes": 1, "prepare": "waveform"}),
     "grid": ("grid", {}),
     "symbols": ("symbols", {}),
     "text": ("symbols", {}),
     "table": ("table", {}),
+    "points": ("points", {}),
+    "mixture": ("mixture", {}),
 }
-
-LOOK_AT = 1024  # samples that a guess is taken from
-
-# Fields that hold labels or groups by convention: never input unless asked for.
-LABELS = ("y", "label", "labels", "target", "group", "groups")
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,20 @@ def infer_schema(
     ignore = tuple(ignore)
     for name in ignore:
         records[name]  # a name that is not there is a slip of the user's
-    inputs, notes = _inputs(records.without(ignore))
-    kind, implied = KINDS[_guess_kind(inputs) if modality == "auto" else modality]
+    offered = records.without(ignore)
     if modality == "auto":
-        notes.append(f"taken as {kind} (override: --modality){_doubt(inputs, kind)}")
+        found = guess(offered)
+        inputs, notes, modality = found.inputs, list(found.notes), found.kind
+    elif modality == "mixture":
+        # A user who asks for a mixture means every field; `parts` says it exactly.
+        parts = (settings or {}).get("parts")
+        inputs, notes = (offered, []) if parts else without_labels(offered)
+    else:
+        inputs, notes = choose_inputs(offered)
+    kind, implied = KINDS[modality]
     chosen = {**implied, **(settings or {})}
+    if kind == "mixture" and not chosen.get("parts"):
+        chosen["parts"] = _parts(inputs)
     known = modality_settings(kind)
     for key in chosen:
         if key not in known:
@@ -130,63 +140,17 @@ def infer_schema(
     return Schema(spec, left_out, (*notes, *more))
 
 
+def _parts(records: Records) -> list[dict[str, Any]]:
+    """Return the setting `parts` of a mixture of all fields."""
+    parts = []
+    for name, word, columns in split_fields(records):
+        kind, implied = KINDS[word]
+        settings = {**implied, "min_columns": 1} if kind == "table" else implied
+        parts.append({"name": name, "kind": kind, "columns": columns, "settings": settings})
+    return parts
+
+
 def modality_settings(kind: str) -> dict[str, Any]:
     """Return the settings of a registered modality and their defaults."""
     defaults = MODALITIES.get(kind).infer.__func__.__kwdefaults__
     return dict(defaults or {})
-
-
-def _inputs(records: Records) -> tuple[Records, list[str]]:
-    """Leave out what is no input by convention."""
-    names = list(records)
-    if len(names) == 1:
-        return records, []
-    arrays = [name for name in names if len(records[name].shape) > 1 and name.lower() not in LABELS]
-    if "X" in arrays or len(arrays) == 1:
-        chosen = "X" if "X" in arrays else arrays[0]
-        others = [name for name in names if name != chosen]
-        return records.only([chosen]), [f"input is field {chosen!r}; left out: {', '.join(others)}"]
-    if arrays:
-        raise DataError(
-            f"{records.source} must have one input field; got {', '.join(arrays)}. Choose one with "
-            f"--field."
-        )
-    suspects = [name for name in names if name.lower() in LABELS]
-    if suspects and len(suspects) < len(names):
-        note = f"left out as labels: {', '.join(suspects)} (override: --field)"
-        return records.without(suspects), [note]
-    return records, []
-
-
-def _guess_kind(records: Records) -> str:
-    names = list(records)
-    if len(names) > 1:
-        return "table"
-    column = records[names[0]]
-    if len(column.shape) > 2:
-        return "grid"
-    if column.dtype.kind == "U" or (column.dtype == object and len(column.shape) == 1):
-        return "symbols"
-    return "table"
-
-
-def _doubt(records: Records, kind: str) -> str:
-    """Say what an array of numbers (S, F) may be instead of a table, where it looks like it."""
-    names = list(records)
-    if kind != "table" or len(names) > 1 or len(records[names[0]].shape) != 2:
-        return ""
-    block = np.asarray(records[names[0]][np.arange(min(len(records), LOOK_AT))])
-    if block.shape[1] < 16 or block.dtype.kind not in "iuf":
-        return ""
-    if block.dtype.kind in "iu" and len(np.unique(block)) <= 32:
-        return "; few different whole numbers: if they are codes, --modality symbols"
-    there = np.isfinite(block)
-    values = np.where(there, block, 0.0).astype(np.float64)
-    mean = values.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
-    centred = np.where(there, values - mean, 0.0)
-    left, right = centred[:, :-1], centred[:, 1:]
-    sizes = np.sqrt((left**2).sum(axis=0) * (right**2).sum(axis=0))
-    alike = np.divide((left * right).sum(axis=0), sizes, out=np.zeros_like(sizes), where=sizes > 0)
-    if np.median(alike) > 0.9:
-        return "; neighbouring columns are alike: if they are points of a curve, --modality series"
-    return ""

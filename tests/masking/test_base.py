@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cases import rng
 from metamae.errors import ConfigError
-from metamae.lattice import neighbours
+from metamae.lattice.geometry import neighbours
 from metamae.masking import MASKINGS
 from metamae.masking.base import keep_best, num_visible
 from metamae.types import Tokens

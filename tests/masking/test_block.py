@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cases import rng
-from metamae.lattice import neighbours
+from metamae.lattice.geometry import neighbours
 from metamae.masking.block import BlockMasking
 from metamae.types import Tokens
 

@@ -111,7 +111,7 @@ class Case:
             self.batch = {"codes": x}
         else:
             # The spec's statistics are 0 and 1, so this only cuts cells; by hand, in float64.
-            from metamae.lattice import to_cells
+            from metamae.lattice.geometry import to_cells
 
             spec = SPECS[name]
             self.batch = {"cells": to_cells(x, spec.counts, spec.cell)}

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metamae.networks.positions import Lattice, Learned, Line, sincos
+from metamae.networks.positions import Coordinates, Lattice, Learned, Line, sincos
 
 
 def slow_sincos(counts, width):
@@ -26,7 +26,7 @@ def slow_sincos(counts, width):
 
 
 @given(counts=st.lists(st.integers(1, 5), min_size=1, max_size=3), width=st.integers(2, 20))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_waves_against_the_formula(counts, width):
     table = sincos(tuple(counts), width)
     assert table.shape == (math.prod(counts), width)
@@ -48,8 +48,17 @@ def test_lines_of_any_length():
     assert line.double()(9).dtype == torch.float64
 
 
+@given(counts=st.lists(st.integers(1, 5), min_size=1, max_size=3), width=st.integers(2, 20))
+@settings(max_examples=50, deadline=None)
+def test_waves_at_coordinates_are_those_of_the_lattice(counts, width):
+    at = torch.cartesian_prod(*(torch.arange(n) for n in counts)).reshape(1, -1, len(counts))
+    expected = sincos(tuple(counts), width)
+    for length in (1, 200):  # beyond the table, and within it
+        assert torch.equal(Coordinates(length, len(counts), width)(at)[0], expected)
+
+
 def test_waves_are_neither_learned_nor_saved():
-    for module in (Line(6, 8), Lattice((2, 3), 8)):
+    for module in (Line(6, 8), Lattice((2, 3), 8), Coordinates(6, 2, 8)):
         assert not list(module.parameters())
         assert not module.state_dict()
     assert torch.equal(Lattice((2, 3), 8)(6), sincos((2, 3), 8))

@@ -54,8 +54,8 @@ def test_unknown_reader_and_setting_are_config_errors(tmp_path):
     with pytest.raises(ConfigError, match="Did you mean 'csv'"):
         read(np.zeros((2, 2)), reader="csw")
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ConfigError, match="Did you mean 'text_columns'"):
-        read(tmp_path / "a.csv", text_colums=["a"])
+    with pytest.raises(ConfigError, match="Did you mean 'delimiter'"):
+        read(tmp_path / "a.csv", delimeter=",")
 
 
 def test_reader_of_another_kind_of_data_refuses(tmp_path):

@@ -122,11 +122,23 @@ def numbers_with_a_slip(num=20):
 def test_a_string_among_numbers_is_named_with_its_line(tmp_path):
     path = save(tmp_path, numbers_with_a_slip())
     with pytest.raises(
-        DataError, match=r"a\.csv, line 22, column 'v' must .* got 'oops'.*text_columns=\['v'\]"
+        DataError, match=r"a\.csv, line 22, column 'v': must .* got 'oops'.*types=\{'v': 'text'\}"
     ):
         read(path)
-    assert read(path, text_columns=["v"])["v"][20] == "oops"
+    assert read(path, types={"v": "text"})["v"][20] == "oops"
     assert read(path, field="w")["w"].dtype == np.int64
+
+
+def test_rows_with_slips_are_set_aside(tmp_path):
+    path = save(tmp_path, numbers_with_a_slip())
+    records = read(path, skip_bad=1)
+    assert same(records["v"], np.array([*range(20), 7]))
+    assert len(records["w"]) == 21
+    assert [records.where(i) for i in (19, 20)] == [f"{path}, row 21", f"{path}, row 23"]
+    assert [bad.where for bad in records.aside] == [f"{path}, line 22, column 'v'"]
+    several = numbers_with_a_slip().replace("\n3,1", "\nx,y").replace("\n4,1", "\n4,z")
+    with pytest.raises(DataError, match=r"got 3.*(\n.*line 5, column 'v'.*\n.*line 6, column 'w')"):
+        read(save(tmp_path, several, "b.csv"), types={"w": "number"})
 
 
 def test_line_of_a_slip_counts_blank_lines_and_line_breaks_in_cells(tmp_path):
@@ -135,15 +147,99 @@ def test_line_of_a_slip_counts_blank_lines_and_line_breaks_in_cells(tmp_path):
         read(save(tmp_path, text))
 
 
+def test_slip_in_a_file_with_cells_too_long_for_the_slow_parser(tmp_path):
+    text = numbers_with_a_slip().replace("3,1\n", f"3,{'1' * 200_000}\n", 1)
+    path = save(tmp_path, text)
+    assert len(read(path, skip_bad=1, types={"w": "text"})["v"]) == 21
+    with pytest.raises(DataError, match="line 22, column 'v'"):
+        read(path, types={"w": "text"})
+
+
 def test_a_column_that_is_often_text_is_text(tmp_path):
     assert read(save(tmp_path, numbers_with_a_slip(5)))["v"].dtype == object
 
 
-def test_text_columns_keep_the_spelling(tmp_path):
-    path = save(tmp_path, "id,a\n007,1\n010,2\n")
-    assert read(path, text_columns=("id",))["id"].tolist() == ["007", "010"]
-    with pytest.raises(DataError, match=r"text_columns with 'ids'. Did you mean 'id'"):
-        read(path, text_columns=["ids"])
+def test_rows_of_another_width_are_set_aside(tmp_path):
+    path = save(tmp_path, 'a,b\n1,2\n\n3\n"4\nx",5\n6,7,8\n9,10\n')
+    with pytest.raises(
+        DataError,
+        match=r"got 2\.(.|\n)*line 4: must have 2 columns .* got 1.*\n.*line 7: .* got 3\. Mend",
+    ):
+        read(path)
+    records = read(path, skip_bad=2)
+    assert records["b"].tolist() == [2, 5, 10]
+    assert records["a"].tolist() == ["1", "4\nx", "9"]
+    assert records.index.tolist() == [0, 2, 4]
+    assert [bad.where for bad in records.aside] == [f"{path}, line 4", f"{path}, line 7"]
+    assert read(path, field="b", skip_bad=2)["b"].tolist() == [2, 5, 10]
+
+
+def test_odd_rows_and_slips_in_one_file(tmp_path):
+    text = numbers_with_a_slip().replace("5,1\n", "5\n", 1)
+    records = read(save(tmp_path, text), skip_bad=2)
+    assert records["v"].tolist() == [*range(5), *range(6, 20), 7]
+    assert records.index.tolist() == [*range(5), *range(6, 20), 21]
+    assert [bad.where.split(", ", 1)[1] for bad in records.aside] == [
+        "line 7",
+        "line 22, column 'v'",
+    ]
+
+
+def test_file_of_bad_rows_only(tmp_path):
+    with pytest.raises(DataError, match=r"got 2\. .*\n.*line 2: must have 2 columns"):
+        read(save(tmp_path, "a,b\n1\n2\n"))
+
+
+def test_types_can_be_chosen(tmp_path):
+    text = "zip,sex,when,age\n007,1,2020-01-31, 5\n010,2,,+6\n,1,2021-02-28T10:30, 7.5 \n"
+    types = {"zip": "text", "sex": "category", "when": "date", "age": "number"}
+    records = read(save(tmp_path, text), types=types)
+    assert records["zip"].tolist() == ["007", "010", None]
+    assert records["sex"].tolist() == ["1", "2", "1"]
+    assert records["sex"][0] is records["sex"][2]
+    dates = np.array(["2020-01-31", "NaT", "2021-02-28T10:30"], "M8[us]")
+    assert same(records["when"], dates)
+    assert records["age"].tolist() == [5, 6, 7.5]
+    assert records.index is None
+    path = save(tmp_path, "a;b\n1,5;2\n?;3\n")
+    assert same(read(path, types={"a": "number"}, decimal=",")["a"], np.array([1.5, np.nan]))
+    whole = read(path, types={"b": "number"}, decimal=",")["b"]
+    assert whole.dtype == np.int64
+
+
+def test_cells_that_do_not_fit_a_chosen_type(tmp_path):
+    rows = ["1,2020-02-28", "x,2020-03-30", "3,2020-13-01", "4,", "5,2020-02-30", "6,2020-03-01"]
+    path = save(tmp_path, "\n".join(["a,b", *rows]))
+    records = read(path, types={"a": "number", "b": "date"}, skip_bad=3)
+    assert records["a"].tolist() == [1, 4, 6]
+    assert same(records["b"], np.array(["2020-02-28", "NaT", "2020-03-01"], "M8[us]"))
+    assert [bad.where.removeprefix(f"{path}, ") for bad in records.aside] == [
+        "line 3, column 'a'",
+        "line 4, column 'b'",
+        "line 6, column 'b'",
+    ]
+    path = save(tmp_path, "a,b\n1,31.01.2020\n2,01.02.2020\n")
+    with pytest.raises(DataError, match=r"'b' must hold a date like .* got '31\.01\.2020' and the"):
+        read(path, types={"b": "date"})
+    with pytest.raises(DataError, match=r"every column of `types`; got 'c'"):
+        read(path, types={"c": "date"})
+
+
+def test_dates_with_time_zones_become_universal_time(tmp_path):
+    text = "a\n2020-01-01T10:00:00+02:00\n2020-01-01T10:00:00Z\n"
+    expected = np.array(["2020-01-01T08", "2020-01-01T10"], "M8[us]")
+    for types in ({}, {"a": "date"}):
+        found = read(save(tmp_path, text), types=types)["a"]
+        assert found.tolist() == expected.astype(found.dtype).tolist()
+    records = read(save(tmp_path, text + "2020-01-01T10:00:00\n"), types={"a": "date"}, skip_bad=1)
+    assert same(records["a"], expected)
+
+
+def test_a_slip_among_dates_is_set_aside(tmp_path):
+    text = "a,b\n" + "2020-01-31,1\n" * 20 + "soon,2\n"
+    with pytest.raises(DataError, match="line 22, column 'a': must be a date like 2020"):
+        read(save(tmp_path, text))
+    assert read(save(tmp_path, text), skip_bad=1)["a"].dtype == "M8[us]"
 
 
 @pytest.mark.parametrize(
@@ -153,8 +249,8 @@ def test_text_columns_keep_the_spelling(tmp_path):
         ("\n \n", "got an empty file"),
         ("a,b\n", "got only a header"),
         ("a,b", "got only a header"),
-        ("a,b\n1,2\n3\n", "line 3, must have 2 columns .* got 1"),
-        ("a,b\n1,2\n\n3,4,5\n", "line 4, must have 2 columns .* got 3"),
+        ("a,b\n1,2\n3\n", "line 3: must have 2 columns .* got 1"),
+        ("a,b\n1,2\n\n3,4,5\n", "line 4: must have 2 columns .* got 3"),
         ("a,a\n1,2\n", "got 'a' twice"),
         (",,\n1,2,3\n", "no name for column 1"),
         (",a\n1,2\n", "no name for column 1.*index=False"),
@@ -180,7 +276,7 @@ def test_open_quote_is_found_although_another_field_is_read(tmp_path):
 def test_encoding_of_a_text_column_is_checked(tmp_path):
     path = save(tmp_path, "a,b\n1,é\n".encode("latin-1"))
     with pytest.raises(DataError, match="line 2, must be UTF-8"):
-        read(path, text_columns=["b"])
+        read(path, types={"b": "text"})
 
 
 def test_packed_bomb_and_cut_archive(tmp_path):
@@ -199,13 +295,13 @@ def test_packed_bomb_and_cut_archive(tmp_path):
         {"delimiter": '"'},
         {"header": 1},
         {"decimal": ";"},
-        {"text_columns": "id"},
-        {"text_columns": 5},
+        {"types": "id"},
+        {"types": {"id": "string"}},
         {"max_bytes": -1},
     ],
 )
 def test_settings_are_checked(tmp_path, setting):
-    with pytest.raises(ConfigError, match=rf"CsvReader\.{next(iter(setting))} must "):
+    with pytest.raises(ConfigError, match=rf"CsvReader\.{next(iter(setting))}\S* must "):
         read(save(tmp_path, "a,b\n1,2\n"), **setting)
 
 

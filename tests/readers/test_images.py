@@ -1,14 +1,18 @@
 import logging
 import os
+import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from metamae.columns import sizes_of
 from metamae.errors import ConfigError, DataError
 from metamae.readers import read
 
@@ -126,30 +130,138 @@ def test_deep_grey_is_scaled_and_not_cut_off(tmp_path):
     assert small.max() > 50_000
 
 
-def test_mixed_sizes_need_resize(tmp_path):
-    for i in range(3):
-        save(tmp_path / f"a{i}.png", picture())
-    for i in range(2):
-        save(tmp_path / f"b{i}.png", picture(height=6))
-    with pytest.raises(
-        DataError,
-        match=r"one size \(H, W\); got \(5, 7\) .* b0\.png: \(6, 7\), b1.*resize=\(5, 7\)",
-    ):
-        read(tmp_path)
-    for i in range(7):
-        save(tmp_path / f"c{i}.png", picture(height=30 + i))
-    with pytest.raises(DataError, match="and 4 more"):
-        read(tmp_path)
+def test_images_of_different_sizes_keep_them_unless_resized(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "metamae")
+    pixels = [picture(), picture(height=6), picture(width=9)]
+    for i, values in enumerate(pixels):
+        save(tmp_path / f"{i}.png", values)
+    column = read(tmp_path)["image"]
+    assert column.dtype == object and column.shape == (3,)
+    assert sizes_of(column).tolist() == [[3, 5, 7], [3, 6, 7], [3, 5, 9]]
+    for found, values in zip(column[np.arange(3)], pixels, strict=True):
+        np.testing.assert_array_equal(found, values.transpose(2, 0, 1))
+    assert "from (3, 5, 7) to (3, 6, 9), and each keeps its own. resize=(5, 7)" in caplog.text
+    caplog.clear()
     column = read(tmp_path, resize=[4, 6])["image"]
-    assert column[np.arange(12)].shape == column.shape == (12, 3, 4, 6)
+    assert column[np.arange(3)].shape == column.shape == (3, 3, 4, 6)
+    assert "different shapes" not in caplog.text
 
 
-def test_mixed_channels_need_mode(tmp_path):
-    save(tmp_path / "a.png", picture())
-    save(tmp_path / "b.png", picture(channels=1))
-    with pytest.raises(DataError, match=r"one kind of pixel; got .*mode='RGB'"):
+def test_odd_channels_go_aside_unless_converted(tmp_path):
+    for i in range(3):
+        save(tmp_path / f"{i}.png", picture(channels=1 if i == 1 else 3))
+    with pytest.raises(DataError, match=r"1\.png: must have .* RGB like most; got L\. mode='RGB'"):
         read(tmp_path)
-    assert read(tmp_path, mode="RGB")["image"][np.arange(2)].shape == (2, 3, 5, 7)
+    records = read(tmp_path, skip_bad=1)
+    assert records.names == ["0.png", "2.png"]
+    assert [bad.where for bad in records.aside] == [str(tmp_path / "1.png")]
+    assert records["image"].shape == (2, 3, 5, 7)
+    assert read(tmp_path, mode="RGB")["image"][np.arange(3)].shape == (3, 3, 5, 7)
+
+
+def bands(dtype, count=5):
+    high = 256 if dtype == np.uint8 else 30_000
+    return RNG.integers(0, high, (count, 5, 7)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [">u2", "u1", "i2", "u4", "f4", "f8"])
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("layout", ["contig", "separate"])
+def test_round_trip_of_bands(tmp_path, dtype, count, layout):
+    values = bands(np.dtype(dtype), count)
+    stored = values.transpose(1, 2, 0) if layout == "contig" else values
+    stored = stored.squeeze() if count == 1 else stored
+    options = {"planarconfig": layout} if count > 1 else {}
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="minisblack", **options)
+    column = read(tmp_path)["image"]
+    assert column.dtype == np.dtype(dtype).newbyteorder("=")
+    assert column.shape == (1, count, 5, 7)
+    np.testing.assert_array_equal(column[np.array([0])][0], values)
+
+
+def test_no_band_and_no_bit_is_dropped_where_there_are_three_or_four(tmp_path):
+    deep = RNG.integers(0, 2**16, (5, 7, 3)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "deep.tif", deep, photometric="rgb")
+    infrared = picture(channels=4)
+    path = tmp_path / "infrared.tif"
+    tifffile.imwrite(path, infrared, photometric="rgb", extrasamples=["unspecified"])
+    np.testing.assert_array_equal(first(path), infrared.transpose(2, 0, 1))
+    np.testing.assert_array_equal(first(tmp_path / "deep.tif"), deep.transpose(2, 0, 1))
+    assert first(path, mode="RGB").shape == (3, 5, 7)
+
+
+def test_sixteen_bit_colours_of_png_are_said_to_lose_bits(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "metamae")
+    path = tmp_path / "a.png"
+    rows = b"".join(
+        b"\0" + RNG.integers(0, 256, 2 * 3 * 4, dtype=np.uint8).tobytes() for _ in range(5)
+    )
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 4, 5, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+    ]
+    raw = b"\x89PNG\r\n\x1a\n"
+    for kind, body in [*chunks, (b"IEND", b"")]:
+        raw += (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+    path.write_bytes(raw)
+    high = np.frombuffer(rows, np.uint8).reshape(5, 25)[:, 1::2].reshape(5, 4, 3)
+    np.testing.assert_array_equal(first(path), high.transpose(2, 0, 1))
+    assert "1 images of 16-bit colours are read as 8-bit ones" in caplog.text
+
+
+def test_bands_are_resized(tmp_path):
+    values = np.zeros((5, 8, 8), np.uint16)
+    values[:, :, 4:] = 60_000
+    tifffile.imwrite(tmp_path / "a.tif", values, planarconfig="separate", photometric="minisblack")
+    image = first(tmp_path, resize=(4, 2))
+    assert image.shape == (5, 4, 2) and image.dtype == np.uint16
+    assert image[..., 0].max() < 20_000 < 40_000 < image[..., 1].min()
+    tifffile.imwrite(tmp_path / "a.tif", np.full((4, 4), -2.5), photometric="minisblack")
+    np.testing.assert_array_equal(first(tmp_path, resize=(2, 2)), np.full((1, 2, 2), -2.5))
+
+
+def test_bands_need_to_agree_and_cannot_be_converted(tmp_path):
+    for i, dtype in enumerate(("u2", "u2", "f4")):
+        tifffile.imwrite(tmp_path / f"{i}.tif", bands(dtype), planarconfig="separate")
+    with pytest.raises(DataError, match=r"5 bands of uint16 like most; got 5 bands of float32"):
+        read(tmp_path)
+    with pytest.raises(DataError, match=r"convertible to mode='RGB'; got 5 bands"):
+        read(tmp_path, mode="RGB")
+
+
+def test_smaller_copies_within_a_tiff_are_no_images(tmp_path):
+    for name, count in (("few", 3), ("many", 6)):
+        with tifffile.TiffWriter(tmp_path / f"{name}.tif") as file:
+            for side, kind in ((8, 0), (4, 1)):
+                pixels = np.zeros((side, side, count), np.uint8)
+                file.write(
+                    pixels,
+                    photometric="rgb" if count == 3 else "minisblack",
+                    planarconfig="contig",
+                    subfiletype=kind,
+                )
+        assert first(tmp_path / f"{name}.tif").shape == (count, 8, 8)
+
+
+def test_large_photographs_are_decoded_small(tmp_path):
+    grey = np.zeros((800, 1600), np.uint8)
+    grey[:, :800] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(tmp_path / "a.jpg", grey)
+    save(tmp_path / "b.jpg", grey, exif=exif)
+    plain, turned = read(tmp_path, resize=(20, 10))["image"][np.arange(2)]
+    assert plain[0, :, :4].min() > 250 and plain[0, :, 6:].max() < 5
+    assert turned[0, :9].min() > 250 and turned[0, 11:].max() < 5
+    # Stripes that would be lost if less than the target was decoded.
+    grey = np.tile(np.repeat(np.array([0, 255], np.uint8), 8), (160, 20))
+    save(tmp_path / "c.jpg", grey, quality=95)
+    for size in ((80, 160), (40, 160), (20, 40)):
+        exact = Image.fromarray(grey).resize(size[::-1], Image.Resampling.BILINEAR)
+        found = first(tmp_path / "c.jpg", resize=size)[0]
+        assert np.abs(found.astype(int) - np.asarray(exact)).mean() < 2
 
 
 def test_photographs_are_turned_upright(tmp_path):
@@ -188,15 +300,15 @@ def test_dangling_link_is_named_and_pipe_is_left_out(tmp_path):
     os.mkfifo(tmp_path / "p.png")
     assert len(read(tmp_path)) == 1
     (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
-    with pytest.raises(DataError, match=r"gone\.png must be a complete image"):
+    with pytest.raises(DataError, match=r"gone\.png: must be a complete image"):
         read(tmp_path)
 
 
 def test_folders_without_images(tmp_path):
     with pytest.raises(DataError, match=r"known format; got an empty folder"):
         read(tmp_path)
-    (tmp_path / "a.csv").touch()
-    with pytest.raises(DataError, match=r"known format; got 1 \.csv"):
+    (tmp_path / "a.docx").touch()
+    with pytest.raises(DataError, match=r"known format; got 1 \.docx"):
         read(tmp_path)
 
 
@@ -223,8 +335,12 @@ def test_corrupted_header_and_content_are_named(tmp_path):
     with pytest.raises(DataError, match=r"b\.png must be a complete image"):
         read(tmp_path)["image"][np.arange(2)]
     path.write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"b\.png must be a complete image"):
+    with pytest.raises(DataError, match=r"b\.png: must be a complete image"):
         read(tmp_path)
+    assert read(tmp_path, skip_bad=1).names == ["a.png"]
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(DataError, match="at least one legal image; got none among 2 files"):
+        read(tmp_path, skip_bad=2)
 
 
 def test_no_flipped_bit_of_a_smooth_png_changes_its_pixels(tmp_path):
@@ -239,31 +355,81 @@ def test_no_flipped_bit_of_a_smooth_png_changes_its_pixels(tmp_path):
         try:
             np.testing.assert_array_equal(first(tmp_path)[0], pixels)
         except DataError as error:
-            assert "a.png must" in str(error)
+            assert "a.png" in str(error)
 
 
 def test_image_changed_after_reading(tmp_path):
     path = save(tmp_path / "a.png", picture())
     column = read(tmp_path)["image"]
     save(path, picture(height=9))
-    with pytest.raises(DataError, match="as when the folder was read"):
+    with pytest.raises(DataError, match=r"shape \(3, 5, 7\), .*; got \(3, 9, 7\)"):
         column[np.array([0])]
 
 
-def test_bombs_several_frames_and_floats_are_refused(tmp_path, monkeypatch):
-    save(
-        tmp_path / "stack/a.tif", picture(), save_all=True, append_images=[Image.new("RGB", (7, 5))]
-    )
-    with pytest.raises(DataError, match=r"one image .*; got 2 images in one file.*\.npy"):
-        read(tmp_path / "stack")
-    save(tmp_path / "float/a.tif", np.zeros((5, 7), np.float32))
-    with pytest.raises(DataError, match="got mode 'F'"):
-        read(tmp_path / "float")
+def test_stacks_are_refused_with_advice(tmp_path):
+    more = [Image.new("RGB", (7, 5))]
+    save(tmp_path / "a.tif", picture(), save_all=True, append_images=more)
+    tifffile.imwrite(tmp_path / "b.tif", bands("f4"), photometric="minisblack")
+    with pytest.raises(DataError) as info:
+        read(tmp_path)
+    for name, count in (("a", 2), ("b", 5)):
+        assert f"{name}.tif: must hold one image" in str(info.value)
+        assert f"got {count} images in one file. reader='volumes'" in str(info.value)
+
+
+def test_other_values_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 7), np.complex64))
+    with pytest.raises(DataError, match=r"a\.tif: must hold images of real .*got complex64"):
+        read(tmp_path)
+    save(tmp_path / "b/a.webp", picture(), save_all=True, append_images=[Image.new("RGB", (7, 5))])
+    with pytest.raises(DataError, match=r"got 2 images in one file\. .*\.npy"):
+        read(tmp_path / "b")
+
+
+def test_tiff_headers_that_lie_are_refused_before_memory_is_taken(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, bands("u2"), planarconfig="separate", photometric="minisblack")
+    raw = path.read_bytes()
+    path.write_bytes(raw[:-100])
+    with pytest.raises(DataError, match=r"a\.tif:? must"):
+        first(path)
+    with tifffile.TiffFile(path) as file:
+        places = {tag.name: tag.valueoffset for tag in file.pages[0].tags}
+    for side, message in ((100, "must hold"), (50_000, "must have at most|must not expand")):
+        lie = bytearray(raw)
+        for name in ("ImageWidth", "ImageLength", "RowsPerStrip"):
+            struct.pack_into("<H", lie, places[name], side)
+        path.write_bytes(lie)
+        with pytest.raises(DataError, match=message):
+            read(path)
+
+
+def test_a_circle_of_tiff_images_ends(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, bands("f4", 2), photometric="minisblack")
+    raw = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        start, last = (page.offset for page in file.pages)
+    (num,) = struct.unpack_from("<H", raw, last)
+    struct.pack_into("<I", raw, last + 2 + 12 * num, start)
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match="must list each image once; got a circle"):
+        read(path)
+
+
+def test_bombs_are_refused(tmp_path, monkeypatch):
     save(tmp_path / "big/a.png", picture())
     for most in (30, 10):  # Pillow only warns of the first, and refuses the second.
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
-        with pytest.raises(DataError, match=r"a\.png must"):
+        with pytest.raises(DataError, match=r"a\.png: must"):
             read(tmp_path / "big")
+
+
+def test_bombs_of_bands_are_refused(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((6, 5, 7), np.float32), planarconfig="separate")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
+    with pytest.raises(DataError, match="at most 30 pixels; got 7 x 5"):
+        read(tmp_path)
 
 
 @pytest.mark.filterwarnings("default")
@@ -299,4 +465,25 @@ def test_threads_may_share_a_column(tmp_path):
 @pytest.mark.parametrize("end", ["png", "jpg", "webp", "bmp", "tif"])
 def test_damage_is_refused_or_harmless(tmp_path, end):
     path = save(tmp_path / f"a.{end}", picture(12, 12))
-    assert refuse_or_read(path) > (40 if end == "png" else 15)
+    assert refuse_or_read(path, reader="images") > (40 if end == "png" else 15)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+def test_damage_of_bands_is_refused_or_harmless(tmp_path, compression):
+    path = tmp_path / "a.tif"
+    pixels = bands("u2", 6)
+    tifffile.imwrite(path, pixels, planarconfig="separate", compression=compression)
+    assert refuse_or_read(path, reader="images") > 10
+
+
+def test_a_table_beside_the_images_labels_them(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "metamae")
+    for name in ("cat/a.png", "dog/b.png"):
+        save(tmp_path / name, picture())
+    (tmp_path / "labels.csv").write_text("file,age\nb.png,7\na.png,5\n")
+    records = read(tmp_path)
+    assert list(records) == ["image", "age", "label"]
+    assert records["age"].tolist() == [5, 7]
+    assert "'age' from labels.csv, whose column 'file' names the files" in caplog.text
+    assert list(read(tmp_path, labels="none")) == ["image", "label"]
+    assert list(read(tmp_path, field="age")) == ["age"]

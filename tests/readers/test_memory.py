@@ -171,3 +171,97 @@ class Sparse:
 def test_refuses(data, message):
     with pytest.raises(DataError, match=message):
         read(data)
+
+
+class Given(torch.utils.data.Dataset):
+    """A data set of PyTorch that makes its items from their positions."""
+
+    def __init__(self, num, make):
+        self.num, self.make = num, make
+
+    def __len__(self):
+        return self.num
+
+    def __getitem__(self, position):
+        if not 0 <= position < self.num:
+            raise IndexError(position)
+        return self.make(position)
+
+
+def test_torch_data_set_is_read_item_by_item():
+    asked = []
+
+    def make(n):
+        asked.append(n)
+        return torch.full((2, 3), float(n)), n % 4
+
+    records = read(Given(1000, make))
+    assert len(asked) < 200
+    assert list(records) == ["X", "y"] and len(records) == 1000
+    assert records["X"].shape == (1000, 2, 3) and records["X"].dtype == np.float32
+    assert records["y"].shape == (1000,) and records["y"].dtype == np.int64
+    order = np.random.default_rng(0).permutation(1000)[:20]
+    asked.clear()
+    assert same(records["X"][order][:, 0, 0], order.astype(np.float32))
+    assert asked == order.tolist()
+    assert records["y"][7] == 3
+    assert records.where(3) == "Given, item 3"
+
+
+def test_torch_items_of_several_kinds():
+    items = Given(
+        5, lambda n: {"seq": np.arange(n + 1), "text": f"a{n}", "gap": (None, 1.5)[n % 2]}
+    )
+    records = read(items)
+    assert [len(value) for value in records["seq"][:]] == [1, 2, 3, 4, 5]
+    assert records["text"][[1, 3]].tolist() == ["a1", "a3"]
+    assert same(records["gap"][:], np.array([np.nan, 1.5, np.nan, 1.5, np.nan]))
+    assert list(read(items, field="text")) == ["text"]
+    assert list(read(Given(3, lambda n: (n, n, n)))) == ["0", "1", "2"]
+    assert list(read(Given(3, lambda n: np.ones(2)))) == ["X"]
+
+
+def test_torch_tensors_and_parts_of_data_sets():
+    whole = torch.utils.data.TensorDataset(torch.arange(12.0).reshape(4, 3), torch.arange(4))
+    records = read(whole)
+    assert isinstance(records["X"], np.ndarray) and list(records) == ["X", "y"]
+    part = read(torch.utils.data.Subset(whole, [2, 1]))
+    assert same(part["X"][:], records["X"][[2, 1]]) and part["y"][:].tolist() == [2, 1]
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter([1])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (Stream(), r"Stream must have a length .* list\(dataset\) would do"),
+        (Given(0, None), "Given must hold at least one item"),
+        (Given(3, lambda n: 1 / 0), "Given must give item 0; got an error: division by zero"),
+        (Given(3, lambda n: object()), "item 0, field 'X' must be a number, a string or an array"),
+        (Given(3, lambda n: (1, "a")[n % 2]), "values of one kind; got strings and numbers"),
+        (Given(3, lambda n: np.zeros((1,) * n)), "values of one kind; got .0, 1, 2. axes"),
+        (Given(3, lambda n: None), "must hold a value in some item"),
+        (Given(3, lambda n: {"a": 1} if n < 1 else {"b": 1}), "field 'a' in every item; got b"),
+    ],
+)
+def test_torch_data_sets_that_cannot_be_read(data, message):
+    with pytest.raises(DataError, match=message):
+        read(data)
+
+
+@pytest.mark.parametrize(
+    ("odd", "usual"),
+    [
+        *((odd, torch.zeros(3)) for odd in (torch.zeros(4), "a", None)),
+        *(("a", 1.5), (1.5, "a"), (1.5, 1), (None, 1)),
+    ],
+)
+def test_a_torch_item_unlike_the_others_is_named(odd, usual):
+    records = read(Given(1000, lambda n: odd if n == 7 else usual))
+    assert np.shape(records["X"][6]) == np.shape(usual)
+    with pytest.raises(DataError, match=r"item 7: field 'X' must be like") as caught:
+        records["X"][np.arange(10)]
+    assert caught.value.sample == 7

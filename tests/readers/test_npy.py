@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from metamae.errors import DataError
+from metamae.errors import ConfigError, DataError
 from metamae.readers import read
 
 from .damage import refuse_or_read
@@ -88,3 +88,35 @@ def test_field(tmp_path):
 
 def test_damage_is_refused_or_harmless(tmp_path):
     assert refuse_or_read(save(tmp_path, np.arange(12.0).reshape(4, 3))) > 30
+
+
+def test_files_that_are_a_sample_each(tmp_path):
+    for number in range(4):
+        folder = tmp_path / f"c{number % 2}"
+        folder.mkdir(exist_ok=True)
+        np.save(folder / f"{number}.npy", np.full((3, number + 1), number, np.int16))
+    records = read(tmp_path, each_file="sample")
+    assert records["label"].tolist() == ["c0", "c0", "c1", "c1"]
+    assert records["X"].sizes.tolist() == [[3, 1], [3, 3], [3, 2], [3, 4]]
+    assert [value.tolist() for value in records["X"][[2, 0]]] == [[[1, 1]] * 3, [[0]] * 3]
+    assert records["X"].stretch(3, 1, 3).tolist() == [[3, 3]] * 3
+    assert records.where(2) == f"{tmp_path}, c1/1.npy"
+    np.save(tmp_path / "c0" / "odd.npy", np.zeros(3))
+    (tmp_path / "c1" / "bad.npy").write_bytes(b"x")
+    with pytest.raises(
+        DataError, match=r"got 2\.(.|\n)*odd\.npy: must have 2 axes like the others"
+    ):
+        read(tmp_path, each_file="sample")
+    assert len(read(tmp_path, each_file="sample", skip_bad=2)) == 4
+    same = read(tmp_path / "c0", each_file="sample", skip_bad=1, field="X")
+    assert list(same) == ["X"] and same["X"].dtype == object
+
+
+def test_files_of_one_shape_that_are_a_sample_each(tmp_path):
+    for number in range(3):
+        np.save(tmp_path / f"{number}.npy", np.full(2, number, (np.int8, np.float32)[number % 2]))
+    records = read(tmp_path, each_file="sample")
+    assert records["X"].shape == (3, 2) and records["X"].dtype == np.float32
+    assert records["X"][:].tolist() == [[0, 0], [1, 1], [2, 2]]
+    with pytest.raises(ConfigError, match=r"NpyReader\.each_file must be one of"):
+        read(tmp_path, each_file="samples")

@@ -25,15 +25,16 @@ def ragged(*arrays):
     return column
 
 
-def save(folder, table, name="a.parquet"):
+def save(folder, table, name="a.parquet", rows=None, **options):
     path = folder / name
     table = table if isinstance(table, pa.Table) else pa.table(table)
     if name.endswith(".parquet"):
-        pq.write_table(table, path)
+        pq.write_table(table, path, row_group_size=rows, **options)
     else:
         new = pa.ipc.new_stream if "stream" in name else pa.ipc.new_file
-        with new(path, table.schema) as writer:
-            writer.write_table(table)
+        packed = pa.ipc.IpcWriteOptions(compression="lz4" if "packed" in name else None)
+        with new(path, table.schema, options=packed) as writer:
+            writer.write_table(table, max_chunksize=rows)
     return path
 
 
@@ -99,19 +100,27 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
+# Loaded as a whole, and left in the file.
+LIMITS = pytest.mark.parametrize("in_memory", [2**20, 0])
+
+
+@LIMITS
+@pytest.mark.parametrize("name", [*NAMES, "packed.arrow"])
 @pytest.mark.parametrize("case", CASES)
-def test_types(tmp_path, case, name):
+def test_types(tmp_path, case, name, in_memory):
     values, expected = CASES[case]
     # In two pieces and sliced, so that no conversion overlooks an offset.
     table = pa.concat_tables([pa.table({"v": values}), pa.table({"v": values}).slice(1)])
-    column = read(save(tmp_path, table, name))["v"]
+    column = read(save(tmp_path, table, name), in_memory=in_memory)["v"]
     twice = np.concatenate([expected, expected[1:]])
-    if expected.dtype == object or column.dtype == object:
-        assert same(column, twice)
-    else:
-        assert column.dtype == twice.dtype
-        np.testing.assert_allclose(column.astype(float), twice.astype(float))
+    assert column.dtype == twice.dtype and column.shape == twice.shape
+    for index in (np.arange(3), np.array([2, 0]), np.array([1])):
+        found = column[index]
+        if expected.dtype == object:
+            assert same(found, twice[index])
+        else:
+            assert found.dtype == twice.dtype
+            np.testing.assert_allclose(found.astype(float), twice[index].astype(float))
 
 
 def test_categories_that_are_numbers_become_strings(tmp_path):
@@ -132,10 +141,11 @@ def test_categories_that_are_numbers_become_strings(tmp_path):
         (pa.array([[], []], pa.list_(pa.int64())), "at least one value"),
     ],
 )
-@pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
-def test_refuses(tmp_path, values, message, name):
+@LIMITS
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "packed.arrow"])
+def test_refuses(tmp_path, values, message, name, in_memory):
     with pytest.raises(DataError, match=message):
-        read(save(tmp_path, {"v": values}, name))
+        read(save(tmp_path, {"v": values}, name), in_memory=in_memory)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -183,7 +193,9 @@ def test_damaged_offsets_are_not_followed(tmp_path):
         read(path)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_damage_is_refused_or_harmless(tmp_path, name):
+@LIMITS
+@pytest.mark.parametrize("name", [*NAMES, "packed.arrow"])
+def test_damage_is_refused_or_harmless(tmp_path, name, in_memory):
     values = {"a": [1, None, 3], "s": ["x", None, "z"], "l": [[1.0, 2.0], [3.0], []]}
-    assert refuse_or_read(save(tmp_path, values, name)) > 30
+    path = save(tmp_path, values, name, rows=2)
+    assert refuse_or_read(path, in_memory=in_memory) > 30

@@ -116,14 +116,23 @@ def test_resuming_needs_a_folder():
         metamae.pretrain(np.eye(9), resume=True)
 
 
-def test_only_what_will_be_read_is_looked_at_first(monkeypatch):
-    from metamae.training.batches import Batches
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [({"steps": 2}, 512), ({}, 100_000), ({"epochs": 1}, 100_000), ({"minutes": 1}, 100_000)],
+)
+def test_no_more_is_looked_at_first_than_training_would_read(budget, expected, monkeypatch):
+    from metamae.verbs import pretrain
 
-    numbers = []
-    whole = Batches.read
-    monkeypatch.setattr(Batches, "read", lambda b, n: (numbers.append(n), whole(b, n))[1])
-    metamae.pretrain(np.random.default_rng(0).normal(size=(100, 4)), settings={**TINY, "steps": 2})
-    assert numbers[:2] == [0, 1] and numbers.count(0) == 2 and max(numbers) == 2
+    looked_at = []
+
+    def noted(records, infer, aside, *, most):
+        looked_at.append(most)
+        raise DataError("enough")
+
+    monkeypatch.setattr(pretrain, "vet", noted)
+    with pytest.raises(DataError, match="enough"):
+        metamae.pretrain(np.eye(20), settings={**TINY, **budget})
+    assert looked_at == [expected]
 
 
 def test_data_beyond_what_is_looked_at_stop_the_run_with_their_name(tmp_path, monkeypatch):

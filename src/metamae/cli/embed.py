@@ -7,11 +7,12 @@ from metamae.cli.console import Flag, progress_bar, show_log
 
 def embed(
     run: Path,
-    data: Path,
+    data: str,
     *,
     out: Path,
     tokens: Flag = False,
     overwrite: Flag = False,
+    skip_bad: int = 0,
     device: str = "auto",
 ) -> None:
     """Turn samples into vectors: nothing is hidden and nothing drawn.
@@ -22,6 +23,7 @@ def embed(
         out: A .npy, .npz, .parquet or .csv file.
         tokens: One vector per token instead of one per sample.
         overwrite: Replace the file if it is there.
+        skip_bad: Bad samples that may be left out; more of them stop the command.
         device: cpu, cuda, or auto.
     """
     show_log()
@@ -35,7 +37,14 @@ def embed(
             bar.update(bar.task_ids[0], completed=done / total)
 
         vectors = verb(
-            run, data, out, tokens=tokens, overwrite=overwrite, device=device, progress=step
+            run,
+            data,
+            out,
+            tokens=tokens,
+            overwrite=overwrite,
+            skip_bad=skip_bad,
+            device=device,
+            progress=step,
         )
     width = vectors[0].shape[-1]
     logging.getLogger("metamae").info("%d samples x %d written to %s", len(vectors), width, out)

@@ -5,18 +5,19 @@ from pathlib import Path
 from metamae.cli.console import Flag, Names, print_assessment, print_json, show_log
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  # one argument per option of the command
     run: Path,
-    data: Path,
+    data: str,
     *,
     label: str,
-    test: Path | None = None,
+    test: str | None = None,
     group: str | None = None,
     task: str = "auto",
     evaluation: Names = None,
     per_class: int = 5,
     draws: int = 10,
     seed: int = 0,
+    skip_bad: int = 0,
     json: Flag = False,
     device: str = "auto",
 ) -> None:
@@ -33,6 +34,7 @@ def evaluate(
         per_class: Labels per class of the small budget.
         draws: Draws of the small budget.
         seed: Of split, draws and bootstrap.
+        skip_bad: Bad samples that may be left out; more of them stop the evaluation.
         json: Write JSON on standard output, and nothing else there.
         device: cpu, cuda, or auto.
     """
@@ -50,6 +52,7 @@ def evaluate(
         budgets=("all", per_class),
         draws=draws,
         seed=seed,
+        skip_bad=skip_bad,
         device=device,
     )
     if json:

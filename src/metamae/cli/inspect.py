@@ -8,23 +8,41 @@ from cyclopts import Parameter
 from metamae.cli.console import Flag, Names, print_json, print_line, print_table, show_log
 
 
-def inspect(
-    data: Path,
+def inspect(  # noqa: PLR0913  # one argument per option of the command
+    data: str,
     *,
     modality: str | None = None,
+    reader: str | None = None,
+    schema: Path | None = None,
     ignore: Names = None,
     field: str | None = None,
+    label: str | None = None,
+    split: str | None = None,
+    test: str | None = None,
+    skip_bad: int = 0,
     set_: Annotated[Names, Parameter(name="--set")] = None,
+    write: Path | None = None,
+    overwrite: Flag = False,
     json: Flag = False,
 ) -> None:
     """Say what the data are taken for: fields, modality, tokens, warnings.
 
     Args:
-        data: A .npy, .npz, .csv, .tsv, .parquet or .arrow file, or a folder of images.
-        modality: series, image, volume, symbols, table, or auto.
+        data: A file or folder of any known format (`metamae list readers`), or a quoted pattern
+            such as "part-*.parquet".
+        modality: series, image, video, volume, audio, symbols, table, points, mixture, or auto.
+        reader: How to read DATA, or auto; `metamae list readers` names them.
+        schema: File written by --write before and edited: which fields are input, and how.
         ignore: A field that is no input, e.g. the label; may be repeated.
         field: The one field that is input.
+        label: The field to be predicted later: inputs that give it away are looked for.
+        split: Field that says which samples are for training and which for testing: samples of one
+            side that are nearly equal to samples of the other are looked for.
+        test: Test samples of their own, for the same purpose.
+        skip_bad: Bad samples that may be set aside; more of them stop the command.
         set_: A setting of the modality as key=value, e.g. cell=4; may be repeated.
+        write: Write the fields to this file, to be edited and given to `pretrain --schema`.
+        overwrite: Replace that file if it is there.
         json: Write JSON on standard output, and nothing else there.
     """
     show_log()
@@ -32,9 +50,20 @@ def inspect(
     from metamae.verbs.inspect import inspect as verb
 
     settings = parse_assignments(set_ or [])
-    if modality is not None:
-        settings["modality"] = modality
-    found = verb(data, settings=settings, ignore=ignore or [], field=field)
+    settings |= {k: v for k, v in {"modality": modality, "reader": reader}.items() if v is not None}
+    found = verb(
+        data,
+        settings=settings,
+        schema=schema,
+        ignore=ignore or [],
+        field=field,
+        label=label,
+        split=split,
+        test=test,
+        skip_bad=skip_bad,
+        write=write,
+        overwrite=overwrite,
+    )
     if json:
         print_json(found.to_dict())
         return

@@ -12,17 +12,20 @@ BUDGETS = ("steps", "minutes", "epochs")
 
 
 def pretrain(  # noqa: PLR0913  # one argument per option of the command
-    data: Path,
+    data: str,
     *,
     out: Path,
     method: str | None = None,
     size: str | None = None,
     modality: str | None = None,
+    reader: str | None = None,
+    schema: Path | None = None,
     steps: int | None = None,
     minutes: float | None = None,
     seed: int | None = None,
     ignore: Names = None,
     field: str | None = None,
+    skip_bad: int = 0,
     set_: Annotated[Names, Parameter(name="--set")] = None,
     config: Path | None = None,
     resume: Flag = False,
@@ -35,16 +38,20 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
     Ctrl-C and SIGTERM write a checkpoint and stop; --resume goes on from it.
 
     Args:
-        data: A .npy, .npz, .csv, .tsv, .parquet or .arrow file, or a folder of images.
+        data: A file or folder of any known format (`metamae list readers`), or a quoted pattern
+            such as "part-*.parquet".
         out: Folder for the run: settings, schema, weights, metrics, checkpoints.
         method: metamae or mae; `metamae list methods` says what they do.
         size: tiny, small, base, paper, or auto.
-        modality: series, image, volume, symbols, table, or auto.
+        modality: series, image, video, volume, audio, symbols, table, points, mixture, or auto.
+        reader: How to read DATA, or auto; `metamae list readers` names them.
+        schema: File written by `metamae inspect --write` and edited: which fields are input, how.
         steps: Optimiser steps (2,000 if nothing else is given).
         minutes: Time to train, instead of steps.
         seed: Of weights, order, masks and dropout.
         ignore: A field that is no input, e.g. the label; may be repeated.
         field: The one field that is input.
+        skip_bad: Bad samples that may be set aside, counted and listed; more of them stop the run.
         set_: Any other setting as key=value, e.g. lr=0.002 or masking=block; may be repeated.
         config: TOML file of settings, e.g. another run's config.toml.
         resume: Go on with the run in --out if there is one.
@@ -60,6 +67,7 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
         "method": method,
         "size": size,
         "modality": modality,
+        "reader": reader,
         "steps": steps,
         "minutes": minutes,
         "seed": seed,
@@ -82,8 +90,10 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
             data,
             out,
             settings=settings,
+            schema=schema,
             ignore=ignore or [],
             field=field,
+            skip_bad=skip_bad,
             resume=resume,
             overwrite=overwrite,
             device=device,

@@ -8,6 +8,7 @@ MASKINGS = Registry(
     {
         "random": "RandomMasking",
         "block": "BlockMasking",
+        "field": "FieldMasking",
         "span": "SpanMasking",
     },
 )

@@ -7,6 +7,8 @@ MODALITIES = Registry(
     "modality",
     {
         "grid": "Grid",
+        "mixture": "Mixture",
+        "points": "Points",
         "symbols": "Symbols",
         "table": "Table",
     },

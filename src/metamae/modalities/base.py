@@ -26,6 +26,8 @@ class Modality(ABC):
     """Registered name."""
     description: ClassVar[str]
     """One line for `metamae list`."""
+    editable: ClassVar[tuple[str, ...]] = ()
+    """Settings of `infer` that stand in the spec by the same name, for a user to look at."""
 
     @classmethod
     @abstractmethod
@@ -117,6 +119,20 @@ class Modality(ABC):
     @abstractmethod
     def example(cls, num: int, rng: np.random.Generator) -> Records:
         """Make `num` small samples of this modality, for the contract tests."""
+
+    @property
+    def kind_word(self) -> str:
+        """What a user calls this kind of sample, a word of `schema.KINDS`."""
+        return self.kind
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a user may want to change of what was measured, as settings of `infer`."""
+        found = {name: getattr(self, name) for name in self.editable}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in found.items()
+            if value is not None and value != 0
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -1,13 +1,17 @@
-"""Lattices of numbers: series, images and volumes are one modality with 1, 2 or 3 axes.
+"""Lattices of numbers: series, images, volumes, video and sound are one modality of 1 to 3 axes.
 
 A sample has shape (C, *size): C channels at every point of a regular lattice. It is cut into
 equal cells that do not overlap; one cell is one token of P = prod(cell) * C numbers, position
 slowest and channel fastest. Where the cell does not divide the size the last cells reach beyond
 the sample; what lies there, and what is NaN, is neither input nor target.
+
+Samples of one data set may differ in size (they are ragged): each has the tokens of its own
+lattice, and a batch is filled up to the longest. Long series are cut into windows.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,27 +19,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metamae.columns import Index
-from metamae.errors import ConfigError, DataError
-from metamae.lattice import (
-    LAYOUTS,
-    auto_cell,
-    from_cells,
-    guess_layout,
+from metamae.checks import check_at_least
+from metamae.columns import Array, Index, Subset, decodes, sizes_of
+from metamae.errors import ConfigError
+from metamae.lattice.channels import summary
+from metamae.lattice.geometry import (
+    cells_along,
+    lay,
     neighbours,
+    pack,
+    places,
+    ragged_neighbours,
     to_cells,
 )
+from metamae.lattice.intake import Intake, choose_intake, missing
+from metamae.lattice.planning import Plan, check_cut, num_tokens, plan, too_many
+from metamae.lattice.preparation import Preparation
+from metamae.lattice.scaled import Scaled
 from metamae.modalities.base import Features, Modality, Places, Tokenizer
-from metamae.networks.positions import Lattice
+from metamae.networks.positions import Coordinates, Lattice
 from metamae.networks.transformer import xavier_linear
 from metamae.records import Records
 from metamae.types import Batch, Tokens
+from metamae.windows import cut
 
 NAMES = {1: "series", 2: "image", 3: "volume"}
-# Means and standard deviations are taken from so many samples, which gives three digits, or from
-# fewer large ones.
-STATISTICS_FROM = 4096
-STATISTICS_VALUES = 2**25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +54,25 @@ class Grid(Modality):
         column: Name of the input column.
         layout: Where the channels stand in it: "first", "last" or "none".
         channels: C, numbers at each lattice point.
-        size: Lattice points along each axis, e.g. (320,) or (32, 32).
+        size: Lattice points along each axis, e.g. (320,) or (32, 32); the most of each, if ragged.
         cell: Lattice points of a token along each axis.
         mean: Mean of each channel in the training data, (C,).
         std: Standard deviation of each channel in the training data, (C,); 1 where it is 0.
+        ragged: Whether samples may differ in size.
+        longest: Tokens of the largest training sample, if ragged.
+        window: Points at the common rate that a long series is cut into; 0 for no cutting.
+        stride: Points between the starts of two windows.
+        max_tokens: Tokens of the largest sample that is accepted.
+        preparation: What is done to a recording before it is cut into cells; None for nothing.
 
     Raises:
         ConfigError: If a cell has the wrong number of axes, is empty or exceeds the sample.
     """
 
     kind: ClassVar[str] = "grid"
-    description: ClassVar[str] = "series, images and volumes: numbers on a regular lattice"
+    description: ClassVar[str] = "series, sound, images, video and volumes: numbers on a lattice"
+
+    editable: ClassVar[tuple[str, ...]] = ("layout", "cell", "window", "stride")
 
     column: str
     layout: str
@@ -65,23 +81,25 @@ class Grid(Modality):
     cell: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    ragged: bool = False
+    longest: int = 0
+    window: int = 0
+    stride: int = 0
+    max_tokens: int = 4096
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
-        if len(self.cell) != len(self.size):
-            raise ConfigError(
-                f"Grid.cell must have one entry per axis of the sample; got {list(self.cell)} "
-                f"for size {list(self.size)}. {list(auto_cell(self.size, self.channels))} would do."
-            )
-        for axis, (points, step) in enumerate(zip(self.size, self.cell, strict=True)):
-            if not 1 <= step <= points:
-                raise ConfigError(
-                    f"Grid.cell[{axis}] must lie between 1 and Grid.size[{axis}] = {points}; "
-                    f"got {step}. {auto_cell(self.size, self.channels)[axis]} would do."
-                )
+        check_cut(self.size, self.cell, self.channels)
         if self.num_tokens < 2:
             raise ConfigError(
                 f"Grid.cell must cut a sample into at least 2 tokens; got {list(self.cell)} for "
                 f"size {list(self.size)}. {[max(1, n // 4) for n in self.size]} would do."
+            )
+        check_at_least("Grid.max_tokens", self.max_tokens, 2)
+        if self.num_tokens > self.max_tokens:
+            raise ConfigError(
+                f"Grid.max_tokens must be at least the tokens of the largest sample; got "
+                f"{self.max_tokens} for {self.num_tokens}. {too_many(len(self.size))}"
             )
 
     @classmethod
@@ -93,57 +111,96 @@ class Grid(Modality):
         axes: int = 0,
         layout: str = "auto",
         cell: int | list[int] | tuple[int, ...] | str = "auto",
+        window: int | str = "auto",
+        stride: int | str = "auto",
+        rate: float | None = None,
+        rate_field: str | None = None,
+        prepare: str | Mapping[str, Any] = "none",
+        max_tokens: int = 4096,
     ) -> tuple["Grid", list[str]]:
         """Measure the training data.
 
         Args:
-            records: Training data with one numeric column (S, ...).
+            records: Training data with one numeric column: (S, ...), or arrays of different sizes.
             rng: Source of the subsample that statistics are taken from.
-            axes: 1 for series, 2 for images, 3 for volumes, 0 to guess.
+            axes: 1 for series and sound, 2 for images, 3 for volumes and video, 0 to guess.
             layout: Whether channels stand "first" or "last" or there are "none"; or "auto".
             cell: Points of a token along each axis, one number for all axes, or "auto" for
                 about 64 tokens.
+            window: Length of the pieces that long series and sound are cut into, in points at the
+                common rate or as text such as "2 s"; 0 for none. "auto" cuts where a sample would
+                have more than 1,024 tokens.
+            stride: Distance between the starts of two windows, likewise; "auto" for the window.
+            rate: Sampling rate that all series are brought to; None for the most frequent one.
+            rate_field: Field that holds the sampling rate of each sample.
+            prepare: "log_mel" or "waveform" for sound, "none" for other series; or a dict with
+                "name" and settings: mels, frame and hop (seconds), fmin and fmax (Hz).
+            max_tokens: Tokens of the largest sample that is accepted.
         """
-        name, column = _only_column(records)
-        layout, notes = _layout(column, axes, layout)
-        most = STATISTICS_VALUES // max(1, math.prod(column.shape[1:]))
-        some = records.sample(max(16, min(STATISTICS_FROM, most)), rng)
-        values = LAYOUTS[layout](np.asarray(some[name][:]))
-        channels, size = values.shape[1], values.shape[2:]
-        if channels == 0 or math.prod(size) < 2:
-            raise DataError(
-                f"{records.source}: a lattice must have at least 2 points; got samples of shape "
-                f"{column.shape[1:]}. Numbers without a place are a table."
-            )
-        mean, std, warnings = _statistics(values.astype(np.float64), some)
-        steps = auto_cell(size, channels) if cell == "auto" else _per_axis(cell, len(size))
+        intake, notes = choose_intake(
+            records, axes=axes, layout=layout, rate=rate, rate_field=rate_field, prepare=prepare
+        )
+        ragged = intake.ragged(records)
+        # Of samples of one shape, one tells as much as all.
+        shown = records if ragged else records.subset(np.zeros(1, dtype=np.int64))
+        channels = intake.channels(shown)
+        cuts = plan(shown, intake, channels, cell=cell, window=window, stride=stride)
+        pieces, owner = _windows(records, intake, cuts)
+        ragged = ragged or cuts.window > 0
+        sizes = intake.sizes(pieces if ragged else shown)
+        sizes = sizes[sizes.all(axis=1)]
+        tokens = num_tokens(sizes, cuts.cell)
         spec = cls(
-            column=name,
-            layout=layout,
+            column=intake.column,
+            layout=intake.layout,
             channels=channels,
-            size=size,
-            cell=steps,
-            mean=mean,
-            std=std,
+            size=tuple(sizes.max(axis=0).tolist()),
+            cell=cuts.cell,
+            mean=(0.0,) * channels,
+            std=(1.0,) * channels,
+            ragged=ragged,
+            longest=int(tokens.max()) if ragged else 0,
+            window=cuts.window,
+            stride=cuts.stride,
+            max_tokens=max_tokens,
+            preparation=intake.preparation,
         )
-        notes.append(
-            f"cell {list(steps)}: {spec.num_tokens} tokens of {spec.num_values} values per sample "
-            f"(override: --set cell=...)"
+        mean, std, warnings = spec.scaled.measure(pieces, sizes, rng, ragged=ragged)
+        more = cuts.notes(tokens, spec.num_values, owner)
+        return replace(spec, mean=mean, std=std), [*notes, *more, *warnings]
+
+    @property
+    def intake(self) -> Intake:
+        """How values are read."""
+        axes = len(self.size) if self.preparation is None else 1
+        return Intake(
+            column=self.column, layout=self.layout, axes=axes, preparation=self.preparation
         )
-        return spec, notes + warnings
+
+    @property
+    def scaled(self) -> Scaled:
+        """How values are brought to the training data's scale."""
+        return Scaled(
+            intake=self.intake,
+            described=self.describe(),
+            axes=len(self.size),
+            mean=self.mean,
+            std=self.std,
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return (self.column,)
+        rate_field = self.preparation and self.preparation.rate_field
+        return (self.column, rate_field) if rate_field else (self.column,)
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Tokens along each axis; their product is N."""
+        """Tokens along each axis of the largest lattice."""
         return tuple(-(-n // c) for n, c in zip(self.size, self.cell, strict=True))
 
     @property
     def num_tokens(self) -> int:
-        return math.prod(self.counts)
+        return self.longest if self.ragged else math.prod(self.counts)
 
     @property
     def num_values(self) -> int:
@@ -156,64 +213,92 @@ class Grid(Modality):
         # each other.
         return 0.75 if self.num_tokens >= 32 else 0.5
 
+    @property
+    def kind_word(self) -> str:
+        if self.preparation is not None and self.preparation.sound:
+            return "waveform" if len(self.size) == 1 else "audio"
+        return NAMES[len(self.size)]
+
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | (self.preparation.settings() if self.preparation else {})
+
     def describe(self) -> str:
         size, cell = (" x ".join(map(str, n)) for n in (self.size, self.cell))
-        return f"{NAMES[len(self.size)]}, {self.channels} channel(s) x {size}, cell {cell}"
+        name = NAMES[len(self.size)]
+        if self.preparation is not None and self.preparation.sound:
+            name = f"sound ({self.preparation.name})"
+        most = "up to " if self.ragged else ""
+        cut = f", windows of {self.window}" if self.window else ""
+        return f"{name}, {self.channels} channel(s) x {most}{size}, cell {cell}{cut}"
 
-    def lengths(self, records: Records) -> None:
-        return None
+    @property
+    def varies(self) -> bool:
+        return self.ragged
+
+    def lengths(self, records: Records) -> Index | None:
+        if not self.ragged:
+            return None
+        tokens = num_tokens(self.intake.sizes(records), self.cell)
+        self._check_lengths(records, np.arange(len(records)), tokens)
+        return tokens
+
+    def unfold(self, records: Records) -> tuple[Records, Index | None]:
+        cuts = Plan(cell=self.cell, window=self.window, stride=self.stride)
+        return _windows(records, self.intake, cuts)
+
+    def present(self, records: Records, index: Index) -> NDArray[np.bool_]:
+        column = Subset(records[self.column], index)
+        if decodes(column):
+            return np.asarray(sizes_of(column).all(axis=1))
+        values = column[:]
+        if self.ragged or values.dtype == object:
+            return np.array([not missing(value) for value in values], dtype=bool)
+        if values.dtype.kind != "f":
+            return np.ones(len(index), dtype=bool)
+        return np.asarray(~np.isnan(values.reshape(len(index), -1)).all(axis=1))
 
     def batch(self, records: Records, index: Index) -> Batch:
-        """Read samples: "cells" (B, N, P), and "valid" (B, N, P) where not all values are."""
-        values = self._values(records, index)
-        missing = values.isnan()
-        if values.isinf().any():
-            row = int(values.isinf().flatten(1).any(dim=1).nonzero()[0])
-            raise DataError(
-                f"{records.where(int(index[row]))}: field {self.column!r} must hold finite "
-                f"numbers; got infinity, or one too far from the training data for float32. NaN "
-                f"marks a value as missing."
-            )
+        """Read samples: "cells" (B, N, P), and "valid" (B, N, P) where not all values are.
+
+        Those of ragged samples have their own lattice's size too, "size" (B, axes).
+        """
+        if self.ragged:
+            values = self.scaled.ragged(records, index)
+            size = np.array([v.shape[1:] for v in values])
+            self._check_lengths(records, index, num_tokens(size, self.cell))
+            cells, valid = pack(values, self.cell)
+            batch = {"cells": cells, "size": torch.from_numpy(size)}
+            return batch if valid.all() else {**batch, "valid": valid}
+        equal = self.scaled.equal(records, index, self.size)
         whole = all(n % c == 0 for n, c in zip(self.size, self.cell, strict=True))
-        if whole and not missing.any():
-            return {"cells": to_cells(values, self.counts, self.cell)}
-        valid = to_cells(~missing, self.counts, self.cell)
-        if not valid.flatten(1).any(dim=1).all():
-            row = int((~valid.flatten(1).any(dim=1)).nonzero()[0])
-            raise DataError(
-                f"{records.where(int(index[row]))}: field {self.column!r} must hold at least one "
-                f"value; got only NaN. Leave this sample out."
-            )
-        return {"cells": to_cells(values.nan_to_num(0.0), self.counts, self.cell), "valid": valid}
+        if whole and equal.sum().isfinite():
+            return {"cells": to_cells(equal, self.counts, self.cell)}
+        valid = to_cells(~equal.isnan(), self.counts, self.cell)
+        return {"cells": to_cells(equal.nan_to_num(0.0), self.counts, self.cell), "valid": valid}
 
-    def _values(self, records: Records, index: Index) -> Tensor:
-        """Samples with channels first, (B, C, *size) float32, in standard deviations."""
-        rows = np.asarray(records[self.column][index])
-        expected = LAYOUTS[self.layout](np.empty((0, *rows.shape[1:]))) if rows.ndim > 1 else rows
-        if rows.dtype.kind not in "fiub" or expected.shape[1:] != (self.channels, *self.size):
-            raise DataError(
-                f"{records.source}: field {self.column!r} must hold samples of {self.describe()} "
-                f"(channels {self.layout}), as in training; got shape {rows.shape[1:]} of "
-                f"{rows.dtype}. Cut, pad or resample them to that shape."
+    def _check_lengths(self, records: Records, index: Index, tokens: Index) -> None:
+        if tokens.max(initial=0) > self.max_tokens:
+            row = int(tokens.argmax())
+            raise records.error(
+                int(index[row]),
+                f"field {self.column!r} must hold samples of at most max_tokens = "
+                f"{self.max_tokens} tokens; got {tokens[row]}. {too_many(len(self.size))}",
             )
-        # Float32 cannot hold, say, seconds since 1970: scaled first, rounded second.
-        precise = np.result_type(rows.dtype, np.float32)
-        mean, std = (v.astype(precise) for v in self._scale())
-        with np.errstate(over="ignore"):
-            scaled = ((LAYOUTS[self.layout](rows) - mean) / std).astype(np.float32)
-        return torch.from_numpy(scaled)
-
-    def _scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and standard deviation of each channel, (C, 1, ...) float64."""
-        shape = (self.channels, *[1] * len(self.size))
-        return np.array(self.mean).reshape(shape), np.array(self.std).reshape(shape)
 
     def raw(self, records: Records, index: Index) -> Features:
-        batch = self.batch(records, index)
-        return batch["cells"].flatten(1).numpy()
+        if self.ragged:
+            return torch.stack([summary(v) for v in self.scaled.ragged(records, index)]).numpy()
+        return self.batch(records, index)["cells"].flatten(1).numpy()
 
     def tokenizer(self, width: int) -> "GridTokenizer":
         return GridTokenizer(self, width)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Modality":
+        prepared = values.get("preparation")
+        if prepared is not None:
+            values = {**values, "preparation": Preparation(**prepared)}
+        return super().from_dict(values)
 
     @classmethod
     def example(cls, num: int, rng: np.random.Generator) -> Records:
@@ -230,14 +315,21 @@ class GridTokenizer(Tokenizer):
         self.spec, self.width = spec, width
         self.project = xavier_linear(spec.num_values, width)
         self.place = self.positions(width)
-        self.register_buffer("neighbours", neighbours(spec.counts), persistent=False)
+        table = neighbours((1,) if spec.ragged else spec.counts)
+        self.register_buffer("neighbours", table, persistent=False)
 
     def embed(self, batch: Batch) -> Tokens:
         values = self.project(batch["cells"]) + self.place(batch)
         padding = ~batch["valid"].any(dim=-1) if "valid" in batch else None
-        return Tokens(values, self.neighbours, padding)
+        beside = self.neighbours
+        if self.spec.ragged:
+            counts = cells_along(batch["size"], self.spec.cell)
+            beside = ragged_neighbours(counts, values.shape[1])
+        return Tokens(values, beside, padding)
 
     def positions(self, width: int) -> nn.Module:
+        if self.spec.ragged:
+            return OwnPlaces(self.spec, width)
         return Places(Lattice(self.spec.counts, width), "cells")
 
     def head(self, width: int) -> nn.Module:
@@ -254,104 +346,55 @@ class GridTokenizer(Tokenizer):
         return self.error(torch.zeros_like(batch["cells"]), batch)
 
     def decode(self, predicted: Tensor, batch: Batch) -> NDArray[Any]:
-        """Lay cells (B, N, P) back into samples (B, C, *size) float64."""
-        mean, std = self.spec._scale()
-        values: NDArray[Any] = self._lay(predicted.detach().double()).cpu().numpy() * std + mean
-        return values
+        """Lay cells (B, N, P) back into samples (B, C, *size) float64.
+
+        Ragged ones become an object array (B,) of arrays (C, *size); those of sound are what its
+        preparation made of it.
+        """
+        return self._lay(predicted.detach().double(), batch, self.spec.scaled.restore)
 
     def original(self, batch: Batch) -> NDArray[Any]:
         values = self.decode(batch["cells"], batch)
         if "valid" in batch:
-            values[~self._lay(batch["valid"]).cpu().numpy()] = np.nan
+            there = self._lay(batch["valid"], batch)
+            for value, known in zip(values, there, strict=True):
+                value[~known] = np.nan
         return values
 
-    def spread(self, hidden: Tensor, batch: Batch) -> NDArray[np.bool_]:
-        marks = hidden[..., None].expand(-1, -1, self.spec.num_values)
-        spread: NDArray[np.bool_] = self._lay(marks).cpu().numpy()
-        return spread
+    def spread(self, hidden: Tensor, batch: Batch) -> NDArray[Any]:
+        """Lay marks out, (B, C, *size) bool; an object array of such arrays of ragged samples."""
+        return self._lay(hidden[..., None].expand(-1, -1, self.spec.num_values), batch)
 
-    def _lay(self, cells: Tensor) -> Tensor:
+    def _lay(
+        self, cells: Tensor, batch: Batch, change: Callable[[Array], Array] = lambda x: x
+    ) -> NDArray[Any]:
         """Put cells (B, N, P) together again, without what reaches beyond: (B, C, *size)."""
-        full = from_cells(cells, self.spec.counts, self.spec.cell)
-        return full[(slice(None), slice(None), *(slice(n) for n in self.spec.size))]
-
-
-def _only_column(records: Records) -> tuple[str, Any]:
-    names = list(records)
-    if len(names) != 1:
-        raise DataError(
-            f"{records.source}: a lattice must come from one field; got {len(names)}: "
-            f"{', '.join(names[:5])}. Choose one with `field`."
-        )
-    column = records[names[0]]
-    if column.dtype == object or column.dtype.kind not in "fiub":
-        raise DataError(
-            f"{records.source}: field {names[0]!r} must hold numbers in samples of equal shape; "
-            f"got {column.dtype}. Cut or pad the samples to one shape."
-        )
-    return names[0], column
-
-
-def _layout(column: Any, axes: int, layout: str) -> tuple[str, list[str]]:
-    """Where the channels stand, and what was assumed about it."""
-    if layout == "auto":
-        _, layout, note = guess_layout(column.shape, column.dtype, axes)
-        return layout, [note]
-    if layout not in LAYOUTS:
-        raise ConfigError(
-            f"Grid.layout must be 'auto', 'first', 'last' or 'none'; got {layout!r}. "
-            f"'first' means samples of shape (channels, *size)."
-        )
-    found = len(column.shape) - (1 if layout == "none" else 2)
-    if found not in ([axes] if axes else [1, 2, 3]):
-        raise ConfigError(
-            f"Grid.layout must leave {axes or '1 to 3'} axes besides channels; got {layout!r} for "
-            f"samples of shape {column.shape[1:]}. 'auto' would do."
-        )
-    return layout, []
-
-
-def _per_axis(cell: Any, axes: int) -> tuple[int, ...]:
-    steps = list(cell) if isinstance(cell, list | tuple) else [cell] * axes
-    if not all(isinstance(n, int) and not isinstance(n, bool) for n in steps):
-        raise ConfigError(
-            f"Grid.cell must be 'auto', a whole number or one per axis; got {cell!r}. "
-            f"{[4] * axes} would do."
-        )
-    return tuple(steps)
-
-
-def _statistics(
-    values: NDArray[np.float64], records: Records
-) -> tuple[tuple[float, ...], tuple[float, ...], list[str]]:
-    """Mean and standard deviation of each channel over (S, C, *size), NaN left out."""
-    samples = values.reshape(len(values), -1)
-    for broken, got in (
-        (np.isinf(samples).any(axis=1), "infinity. NaN marks a value as missing"),
-        (np.isnan(samples).all(axis=1), "only NaN. Leave this sample out"),
-    ):
-        if broken.any():
-            raise DataError(
-                f"{records.where(int(broken.argmax()))}: values must be finite numbers, or NaN "
-                f"where they are missing; got {got}."
+        if not self.spec.ragged:
+            return change(lay(cells, self.spec.size, self.spec.cell).cpu().numpy())
+        rows = np.empty(len(cells), dtype=object)
+        for row, size in enumerate(batch["size"].tolist()):
+            rows[row] = change(
+                lay(cells[row : row + 1], tuple(size), self.spec.cell)[0].cpu().numpy()
             )
-    flat = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
-    there = ~np.isnan(flat)
-    count = there.sum(axis=1)
-    if (count == 0).any():
-        raise DataError(
-            f"{records.source}: every channel must hold a value; got only NaN in channel "
-            f"{int((count == 0).argmax())}. Leave that channel out."
-        )
-    mean = np.where(there, flat, 0).sum(axis=1) / count
-    std = np.sqrt(np.square(np.where(there, flat - mean[:, None], 0.0)).sum(axis=1) / count)
-    # No absolute bound: a magnetic field of 1e-13 tesla is a signal and no rounding error.
-    flat_channels = np.flatnonzero(std <= 1e-12 * np.abs(mean))
-    if len(flat_channels) == len(std):
-        raise DataError(
-            f"{records.source}: values must vary; got the constant {mean[0]:g} everywhere. There "
-            f"is nothing to learn from."
-        )
-    warnings = [f"channel {c} is constant: it carries nothing" for c in flat_channels]
-    std[flat_channels] = 1.0
-    return tuple(mean.tolist()), tuple(std.tolist()), warnings
+        return rows
+
+
+class OwnPlaces(nn.Module):
+    """Positions of each sample's tokens in its own lattice: batch -> (B, N, width)."""
+
+    def __init__(self, spec: Grid, width: int):
+        super().__init__()
+        self.cell = spec.cell
+        self.table = Coordinates(spec.num_tokens, len(spec.size), width)
+
+    def forward(self, batch: Batch) -> Tensor:
+        counts = cells_along(batch["size"], self.cell)
+        found: Tensor = self.table(places(counts, batch["cells"].shape[1]))
+        return found
+
+
+def _windows(records: Records, intake: Intake, cuts: Plan) -> tuple[Records, Index | None]:
+    if not cuts.window:
+        return records, None
+    length, step = intake.own_points(records, cuts.window, cuts.stride)
+    return cut(records, intake.column, length, step, axis=intake.axis)

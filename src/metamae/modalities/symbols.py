@@ -1,12 +1,13 @@
 """Sequences of symbols from a finite alphabet: text, DNA, proteins, SMILES, integer codes.
 
-A symbol is one token. A prediction is scored by cross-entropy; its logits are the products with
-the input embedding table, as in Jang et al. (arXiv:2310.16318). A symbol that the training data
-did not hold is treated as missing: neither input nor target.
+A symbol is one token: a character, a byte, a run of k characters, a subword, or an integer code.
+A prediction is scored by cross-entropy; its logits are the products with the input embedding
+table, as in Jang et al. (arXiv:2310.16318). A symbol that the training data did not hold is
+treated as missing: neither input nor target.
 """
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,17 +17,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metamae.checks import check_at_least
-from metamae.columns import Index
+from metamae.columns import Column, Index, Stretches
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.base import Features, Modality, Places, Tokenizer
 from metamae.networks.positions import Line
 from metamae.networks.transformer import xavier_linear
 from metamae.records import Records
 from metamae.types import Batch, Tokens
+from metamae.vocabulary.alphabet import Alphabet
+from metamae.vocabulary.grams import count_grams
+from metamae.vocabulary.learning import Learnt, Wanted, both_cases, learn, unit_of
+from metamae.vocabulary.rows import Pieces, are_encoded, chunks, elements, has_symbols, read_rows
+from metamae.windows import windows
 
 STATISTICS_FROM = 100_000  # samples that the alphabet is taken from
-NGRAM_BUCKETS = 2048
-UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+MOST_ONE_HOT = 2**16  # raw features; more would fill the memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +40,19 @@ class Symbols(Modality):
 
     Args:
         column: Name of the input column.
-        alphabet: The known symbols: characters, or integer codes, in the order of their ids.
+        alphabet: The known symbols in the order of their ids: characters, k-mers, integer codes,
+            bytes, or numbers of a tokenizer's tokens.
         frequencies: Share of each in the training data.
-        length: Symbols of the longest training sample.
-        equal: Whether all training samples had that length.
-        max_length: Longest sample that is accepted.
+        length: Symbols of the longest training sample, or piece of one.
+        equal: Whether all training samples had that length, in one piece.
+        max_length: Longest sample that is taken in one piece.
+        stride: Symbols from the start of a piece to that of the next; None for `max_length`.
         padding_code: Integer code that means "no symbol", wherever it stands; None if there is
             none.
+        unit: What a symbol is: "code", "character", "byte", "kmer" or "subword".
+        k: Characters of a k-mer.
+        kmer_stride: Characters from the start of a k-mer to that of the next.
+        tokenizer_json: Text of the `tokenizer.json` that subwords come from; None for others.
     """
 
     kind: ClassVar[str] = "symbols"
@@ -53,7 +64,12 @@ class Symbols(Modality):
     length: int
     equal: bool
     max_length: int
+    stride: int | None = None
     padding_code: int | None = None
+    unit: str = "code"
+    k: int = 1
+    kmer_stride: int = 1
+    tokenizer_json: str | None = None
 
     @classmethod
     def infer(  # type: ignore[override]  # settings are each modality's own
@@ -61,8 +77,13 @@ class Symbols(Modality):
         records: Records,
         rng: np.random.Generator,
         *,
-        max_symbols: int = 1024,
-        max_length: int = 4096,
+        unit: str = "character",
+        k: int = 3,
+        kmer_stride: int | str = "auto",
+        max_symbols: int | str = "auto",
+        max_length: int = 1024,
+        window: int | str = "auto",
+        stride: int | str = "auto",
         padding_code: int | None = None,
     ) -> tuple["Symbols", list[str]]:
         """Measure the training data.
@@ -71,17 +92,22 @@ class Symbols(Modality):
             records: Training data with one column of strings (S,), of integer codes (S, N), or
                 of arrays of codes.
             rng: Source of the subsample that statistics are taken from.
-            max_symbols: Most symbols of the alphabet; rarer ones are treated as missing.
-            max_length: Longest sample that is accepted; attention over a longer one would need
-                more memory than most machines have.
+            unit: What a symbol of a text is: "character", "byte" (of UTF-8), "kmer", "bpe" for
+                subwords that are learnt from the training data, or the path of a
+                `tokenizer.json` of the library tokenizers.
+            k: Characters of a k-mer.
+            kmer_stride: Characters from the start of a k-mer to that of the next: "auto" for k,
+                1 for k-mers that overlap.
+            max_symbols: Most symbols of the alphabet, rarer ones are treated as missing; "auto"
+                for 1,024 characters, codes or subwords, 8,192 k-mers, or all of a tokenizer.json.
+            max_length: Longest sample that is taken in one piece. Attention needs memory for the
+                square of it: at 1,024 symbols, a batch of 16 samples and 4 heads, 0.3 GB a layer.
+            window: Symbols of a piece that longer samples are cut into; "auto" for `max_length`.
+            stride: Symbols from the start of a piece to that of the next; "auto" for `window`.
             padding_code: Integer code that means "no symbol", wherever it stands.
         """
-        check_at_least("Symbols.max_symbols", max_symbols, 2)
-        check_at_least("Symbols.max_length", max_length, 2)
-        if padding_code is not None and type(padding_code) is not int:
-            raise ConfigError(
-                f"Symbols.padding_code must be a whole number; got {padding_code!r}. 0 would do."
-            )
+        wanted = Wanted(unit, k, kmer_stride, max_symbols, padding_code)
+        length, step = _window(max_length, window, stride)
         names = list(records)
         if len(names) != 1:
             raise DataError(
@@ -89,33 +115,24 @@ class Symbols(Modality):
                 f"{', '.join(names[:5])}. Choose one with `field`."
             )
         some = records.sample(STATISTICS_FROM, rng)
-        rows = _rows(some, names[0], np.arange(len(some)), padding_code)
-        counts: Counter[str | int] = Counter()
-        for row in rows:
-            counts.update(row if isinstance(row, str) else row.tolist())
-        kept = counts.most_common(max_symbols)
-        if len(kept) < 2:
-            raise DataError(
-                f"{records.source}: field {names[0]!r} must hold at least 2 different symbols; "
-                f"got {[symbol for symbol, _ in kept]}. There is nothing to learn from."
-            )
-        lengths = np.array([len(row) for row in rows])
-        kept.sort(key=lambda item: item[0])
-        total = sum(count for _, count in kept)
+        learnt = learn(some, names[0], rng, wanted)
+        longest = int(learnt.lengths.max())
         spec = cls(
             column=names[0],
-            alphabet=tuple(symbol for symbol, _ in kept),
-            frequencies=tuple(count / total for _, count in kept),
-            length=int(lengths.max()),
-            equal=bool((lengths == lengths[0]).all()),
-            max_length=max_length,
+            alphabet=learnt.symbols,
+            frequencies=tuple((learnt.counts / learnt.counts.sum()).tolist()),
+            length=min(longest, length),
+            equal=bool((learnt.lengths == longest).all()) and longest <= length,
+            max_length=length,
+            stride=step,
             padding_code=padding_code,
+            unit=learnt.unit,
+            k=k if learnt.unit == "kmer" else 1,
+            kmer_stride=wanted.stride if learnt.unit == "kmer" else 1,
+            tokenizer_json=learnt.tokenizer,
         )
-        _check_lengths(spec, some, np.arange(len(some)), lengths)
-        notes = [f"{len(kept)} symbols, lengths {lengths.min()} to {lengths.max()}"]
-        if len(kept) < len(counts):
-            notes.append(f"{len(counts) - len(kept)} rare symbols are treated as missing")
-        return spec, notes
+        _check_lengths(spec, some, np.arange(len(some)), np.minimum(learnt.lengths, length))
+        return spec, _notes(spec, learnt)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -129,85 +146,117 @@ class Symbols(Modality):
     def mask_ratio(self) -> float:
         return 0.5
 
+    @property
+    def word(self) -> str:
+        """What several symbols are called."""
+        return f"{self.k}-mers" if self.unit == "kmer" else self.vocabulary.unit.word
+
     def describe(self) -> str:
         span = f"{self.length}" if self.equal else f"up to {self.length}"
-        return f"sequences of {span} symbols from an alphabet of {len(self.alphabet)}"
+        size = len(self.alphabet)
+        return f"sequences of {span} symbols ({self.word}) from an alphabet of {size}"
 
     @property
     def varies(self) -> bool:
         return True
 
+    @cached_property
+    def vocabulary(self) -> Alphabet:
+        """The alphabet, ready to encode."""
+        unit = unit_of(
+            self.unit,
+            self.alphabet,
+            k=self.k,
+            stride=self.kmer_stride,
+            padding=self.padding_code,
+            tokenizer=self.tokenizer_json,
+        )
+        return Alphabet(unit, self.alphabet)
+
     def lengths(self, records: Records) -> Index | None:
         column = records[self.column]
         if column.shape[1:] == (self.length,) and self.padding_code is None:
             return None
-        index = np.arange(len(records))
-        lengths = np.array([len(row) for row in self._rows(records, index)], dtype=np.int64)
-        _check_lengths(self, records, index, lengths)
+        lengths = self._lengths(records)
+        _check_lengths(self, records, np.arange(len(records)), lengths)
         return lengths
+
+    def _lengths(self, records: Records) -> Index:
+        """Symbols of each sample, (S,); 0 where one is missing."""
+        column = records[self.column]
+        sizes = elements(column)
+        known = sizes if are_encoded(column) else self.vocabulary.unit.count(sizes)
+        if known is not None:
+            return known
+        lengths = np.zeros(len(records), dtype=np.int64)
+        for index in chunks(sizes):
+            own = index[sizes[index] > 0]
+            if len(own):
+                rows = read_rows(records, self.column, own, self.unit != "code")
+                lengths[own] = self.vocabulary.encode(rows)[1]
+        return lengths
+
+    def unfold(self, records: Records) -> tuple[Records, Index | None]:
+        column, unit = records[self.column], self.vocabulary.unit
+        sizes = elements(column)
+        if unit.most is not None and not (sizes * unit.most > self.max_length).any():
+            return records, None
+        lengths = self._lengths(records)
+        if not (lengths > self.max_length).any():
+            return records, None
+        owner, start, stop = windows(lengths, self.max_length, self.stride or self.max_length)
+        pieces: Column
+        if unit.count(sizes) is None:
+            pieces = Pieces(len(records), partial(self._ids, records), owner, start, stop)
+        else:
+            begin, end = unit.extent(start, stop)
+            pieces = Stretches(column, owner, begin, np.minimum(end, sizes[owner]))
+        origin = owner if records.index is None else records.index[owner]
+        return replace(records, columns={self.column: pieces}, index=origin), owner
+
+    def _ids(self, records: Records, position: int) -> Index | None:
+        """Ids of all symbols of a sample; None if it is missing."""
+        row = np.array([position])
+        if records[self.column][row][0] is None:
+            return None
+        return self.vocabulary.encode(self._rows(records, row))[0]
+
+    def _rows(self, records: Records, index: Index) -> list[Any]:
+        return read_rows(records, self.column, index, self.unit != "code")
+
+    def present(self, records: Records, index: Index) -> NDArray[np.bool_]:
+        rows, padding = records[self.column][index], self.padding_code
+        return np.array([row is not None and has_symbols(row, padding) for row in rows], dtype=bool)
 
     def batch(self, records: Records, index: Index) -> Batch:
         """Read samples: "codes" (B, N) int64, and "valid" (B, N) where not all are symbols."""
         rows = self._rows(records, index)
-        lengths = np.array([len(row) for row in rows])
+        ids, lengths = self.vocabulary.encode(rows)
         _check_lengths(self, records, index, lengths)
         codes = np.full((len(rows), int(lengths.max())), -1, dtype=np.int64)
-        there = np.arange(codes.shape[1]) < lengths[:, None]
-        codes[there] = self._encode(rows)
+        codes[np.arange(codes.shape[1]) < lengths[:, None]] = ids
         valid = codes >= 0
         if not valid.any(axis=1).all():
             row = int((~valid.any(axis=1)).argmax())
-            raise DataError(
-                f"{records.where(int(index[row]))}: field {self.column!r} must hold at least one "
-                f"symbol that the training data held; got {rows[row]!r:.40}. Leave this sample out."
+            raise records.error(
+                int(index[row]),
+                f"field {self.column!r} must hold at least one symbol that the training data "
+                f"held; got {rows[row]!r:.40}. Leave this sample out.",
             )
         batch = {"codes": torch.from_numpy(np.maximum(codes, 0))}
         return batch if valid.all() else {**batch, "valid": torch.from_numpy(valid)}
 
-    def _rows(self, records: Records, index: Index) -> list[Any]:
-        text = isinstance(self.alphabet[0], str)
-        return _rows(records, self.column, index, self.padding_code, text)
-
-    def _encode(self, rows: list[Any]) -> Index:
-        """Ids of all symbols of all rows, one after another; -1 for an unknown one."""
-        if isinstance(self.alphabet[0], str):
-            text = "".join(rows).encode("utf-32-le", errors="surrogatepass")
-            found = np.frombuffer(text, dtype=np.uint32).astype(np.int64)
-            known = np.array([ord(str(symbol)) for symbol in self.alphabet])
-        else:
-            found = np.concatenate(rows)
-            known = np.array(self.alphabet)
-        order = known.argsort()
-        at = order[np.minimum(known[order].searchsorted(found), len(known) - 1)]
-        return np.where(known[at] == found, at, -1)
-
     def raw(self, records: Records, index: Index) -> Features:
-        """One-hot symbols where all samples have one length, else counts of 1- to 3-grams."""
+        """One-hot symbols where all samples have one length, else counts of short runs."""
         batch = self.batch(records, index)
         codes, valid = batch["codes"], batch.get("valid", torch.ones_like(batch["codes"]) > 0)
         size = len(self.alphabet)
-        if self.equal:
+        if self.equal and size * self.length <= MOST_ONE_HOT:
             # Cut or filled up to the training length, so that every batch has as many features.
             hot = (F.one_hot(codes, size) * valid[..., None])[:, : self.length]
             short = self.length - hot.shape[1]
             return F.pad(hot, (0, 0, 0, short)).flatten(1).float().numpy()
-        grams = np.zeros((len(codes), 3 * NGRAM_BUCKETS), dtype=np.float32)
-        ids, there = codes.numpy().astype(np.uint64), valid.numpy()
-        for n in range(1, 4):
-            span = ids.shape[1] - n + 1
-            if span < 1:
-                break
-            key, whole = np.zeros_like(ids[:, :span]), np.ones_like(there[:, :span])
-            for shift in range(n):
-                key = key * np.uint64(size) + ids[:, shift : shift + span]
-                whole &= there[:, shift : shift + span]
-            # Multiplicative hashing: neighbouring keys must not share a bucket systematically.
-            if size**n > NGRAM_BUCKETS:
-                key = (key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
-            bucket = (key % np.uint64(NGRAM_BUCKETS)).astype(np.int64) + (n - 1) * NGRAM_BUCKETS
-            row = np.broadcast_to(np.arange(len(ids))[:, None], bucket.shape)
-            np.add.at(grams, (row[whole], bucket[whole]), 1.0)
-        return np.log1p(grams)
+        return count_grams(codes.numpy(), valid.numpy(), size, self.vocabulary.unit.grams)
 
     def tokenizer(self, width: int) -> "SymbolsTokenizer":
         return SymbolsTokenizer(self, width)
@@ -272,48 +321,70 @@ class SymbolsTokenizer(Tokenizer):
         return self._name(batch["codes"], batch)
 
     def _name(self, ids: Tensor, batch: Batch) -> NDArray[Any]:
-        text = isinstance(self.spec.alphabet[0], str)
-        # Objects and not numpy's own strings, which lose a NUL.
-        alphabet = np.array(self.spec.alphabet, dtype=object if text else np.int64)
-        symbols: NDArray[Any] = alphabet[ids.cpu().numpy()]
-        if "valid" in batch:
-            code = self.spec.padding_code
-            none = UNKNOWN if text else -1 if code is None else code
-            symbols[~batch["valid"].cpu().numpy()] = none
-        if not text:
-            return symbols
-        return np.array(["".join(row).rstrip(UNKNOWN) for row in symbols], dtype=object)
+        there = batch["valid"].cpu().numpy() if "valid" in batch else np.ones(ids.shape, dtype=bool)
+        if self.spec.unit != "code":
+            return self.spec.vocabulary.decode(ids.cpu().numpy(), there)
+        code = self.spec.padding_code
+        symbols: NDArray[Any] = np.array(self.spec.alphabet, dtype=np.int64)[ids.cpu().numpy()]
+        symbols[~there] = -1 if code is None else code
+        return symbols
 
     def spread(self, hidden: Tensor, batch: Batch) -> NDArray[np.bool_]:
         spread: NDArray[np.bool_] = hidden.cpu().numpy()
         return spread
 
 
-def _rows(
-    records: Records, name: str, index: Index, padding_code: int | None, text: bool | None = None
-) -> list[Any]:
-    """Read strings or arrays of codes, without padding; refuse what is neither, and mixtures."""
-    rows = list(records[name][index])
-    for position, row in enumerate(rows):
-        is_text = isinstance(row, str)
-        is_codes = isinstance(row, np.ndarray) and row.ndim == 1 and row.dtype.kind in "iu"
-        if not (is_text or is_codes) or (text is not None and text != is_text):
-            wanted = {None: "text or integer codes", True: "text", False: "integer codes"}[text]
-            got = "a missing value" if row is None else repr(row)[:40]
-            raise DataError(
-                f"{records.where(int(index[position]))}: field {name!r} must hold {wanted}; "
-                f"got {got}. Leave this sample out, or choose another field or modality."
-            )
-        text = is_text
-    return rows if text or padding_code is None else [row[row != padding_code] for row in rows]
+def _window(max_length: int, window: int | str, stride: int | str) -> tuple[int, int | None]:
+    """Symbols of a piece, and from its start to that of the next."""
+    length = check_at_least("Symbols.max_length", max_length, 2)
+    if window != "auto":
+        length = check_at_least("Symbols.window", window, 2)  # type: ignore[arg-type]
+    if stride == "auto":
+        return length, None
+    step = check_at_least("Symbols.stride", stride, 1)  # type: ignore[arg-type]
+    if step > length:
+        raise ConfigError(
+            f"Symbols.stride must be at most the window of {length} symbols, or some would be left "
+            f"out; got {step}. {length} would do."
+        )
+    return length, step
+
+
+def _notes(spec: Symbols, learnt: Learnt) -> list[str]:
+    lengths, size = learnt.lengths, len(spec.alphabet)
+    override = "" if spec.unit == "code" else " (override: unit)"
+    notes = [f"{size} {spec.word}, lengths {lengths.min()} to {lengths.max()}{override}"]
+    rest, total = int(learnt.rest.sum()), int(learnt.rest.sum() + learnt.counts.sum())
+    if rest:
+        notes.append(
+            f"{len(learnt.rest)} rare {spec.word}, {rest / total:.2%} of the data, are treated as "
+            f"missing (override: max_symbols)"
+        )
+    long = int((lengths > spec.max_length).sum())
+    if long:
+        notes.append(
+            f"{long / len(lengths):.2%} of the samples are longer than {spec.max_length} symbols "
+            f"and are cut into windows (override: window, stride)"
+        )
+    pair = both_cases(spec.alphabet)
+    if pair:
+        notes.append(
+            f"{pair[0]!r} and {pair[1]!r} are different symbols (override: write the sequences in "
+            f"one case)"
+        )
+    return notes
 
 
 def _check_lengths(spec: Symbols, records: Records, index: Index, lengths: Index) -> None:
     for position in np.flatnonzero((lengths < 1) | (lengths > spec.max_length))[:1]:
-        raise DataError(
-            f"{records.where(int(index[position]))}: field {spec.column!r} must hold between 1 "
-            f"and {spec.max_length} symbols; got {lengths[position]}. Cut the sample, leave it "
-            f"out, or raise max_length."
+        remedy = "Cut the sample, leave it out, or raise max_length."
+        if lengths[position] < 1:
+            spec._rows(records, index[position : position + 1])  # says so if it is missing
+            remedy = "Leave this sample out."
+        raise records.error(
+            int(index[position]),
+            f"field {spec.column!r} must hold between 1 and {spec.max_length} symbols; got "
+            f"{lengths[position]}. {remedy}",
         )
     if spec.length < 2:
         raise ConfigError(

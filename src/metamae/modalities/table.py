@@ -1,12 +1,19 @@
-"""Rows of a table: numbers and categories, one token per column.
+"""Rows of a table: numbers, categories and dates, one token per column or per group of columns.
 
 Each column has its own embedding: a number is a point on the column's own line, a category a row
-of the column's own table (Gorishniy et al., NeurIPS 2021, arXiv:2106.11959, section 3.3). A
-missing cell is no token: neither input nor target. Numbers are predicted in standard deviations
-(squared error), categories by cross-entropy. Columns have no geometry: each touches every other.
+of the column's own table (Gorishniy et al., NeurIPS 2021, arXiv:2106.11959, section 3.3). Numbers
+are predicted in standard deviations (squared error), categories by cross-entropy; a date is a
+number and up to three categories. Columns have no geometry: each token touches every other.
+
+Many numeric columns share a token, whose embedding is the sum of theirs (`measured/groups.py`).
+
+A missing value is neither input nor target; a token without any value is no token. Within a group
+an embedding of its own says that a value is missing, since nothing would mean the mean.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,14 +24,19 @@ from torch import Tensor, nn
 
 from metamae.checks import check_at_least
 from metamae.columns import Index
-from metamae.errors import DataError
-from metamae.measured import Measured, encode, measure
+from metamae.errors import ConfigError, DataError
+from metamae.measured.column import Measured
+from metamae.measured.groups import deal, group_size
+from metamae.measured.rows import CELLS_AT_ONCE, Rows
+from metamae.measured.survey import find_array, make_rules, survey
 from metamae.modalities.base import Features, Modality, Places, Tokenizer
 from metamae.networks.positions import Learned
 from metamae.records import Records
 from metamae.types import Batch, Tokens
 
-STATISTICS_FROM = 100_000  # rows that means, deviations and categories are taken from
+STATISTICS_FROM = 100_000  # rows that statistics are taken from
+CELLS = 2**24  # values that they are taken from, in a table of very many columns
+FEWEST_ROWS = 1000  # rows that they are taken from nevertheless
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,17 +45,19 @@ class Table(Modality):
 
     Args:
         measured: The input columns in order.
-        array: Name of the one column of shape (S, F) that holds them all; None if each is a
-            column of its own.
-        width: Columns of that array, those left out included.
+        array: Name of the one field of shape (S, F) that holds them all; None if each has a
+            field of its own.
+        width: F of that field, columns that are no input included.
+        group: Most numeric columns of one token.
     """
 
     kind: ClassVar[str] = "table"
-    description: ClassVar[str] = "rows of numbers and categories, missing values allowed"
+    description: ClassVar[str] = "rows of numbers, categories and dates, missing values allowed"
 
     measured: tuple[Measured, ...]
     array: str | None = None
     width: int = 0
+    group: int = 1
 
     @classmethod
     def infer(  # type: ignore[override]  # settings are each modality's own
@@ -51,129 +65,172 @@ class Table(Modality):
         records: Records,
         rng: np.random.Generator,
         *,
+        scaling: str | Mapping[str, str] = "auto",
+        categorical: Sequence[str | int] = (),
+        min_count: int = 2,
         max_categories: int = 256,
-        max_columns: int = 1024,
+        group: int | str = "auto",
+        min_columns: int = 2,
+        max_tokens: int = 1024,
     ) -> tuple["Table", list[str]]:
         """Measure the training data.
 
         Args:
-            records: Training data: columns (S,), or one array (S, F).
+            records: Training data: fields (S,), or one array (S, F).
             rng: Source of the subsample that statistics are taken from.
-            max_categories: Most different values of a column of strings; one with more looks
-                like a name or a text and is left out.
-            max_columns: Most columns; attention over more tokens needs much memory.
+            scaling: Of numeric columns: "standard" in standard deviations, "log" for long right
+                tails, "quantile" for what is uglier, "auto" chosen for each column; or a table
+                from names of columns to these.
+            categorical: Columns to take for categories although they hold numbers, or strings
+                that look like names.
+            min_count: Times that a value must occur in the training data to be a category of
+                its own; rarer ones share the category "other".
+            max_categories: Most categories of a column; the rarest values share "other".
+            group: Numeric columns of one token; "auto" is 1 for up to 256 of them, and else so
+                many that there are about 256 tokens.
+            min_columns: Fewest columns that must vary; 1 is enough beside other fields.
+            max_tokens: Most tokens; attention over more needs much memory.
+
+        Raises:
+            ConfigError: If a setting is refused.
+            DataError: If too few columns vary, a value is infinite, or a row is empty.
         """
-        check_at_least("Table.max_categories", max_categories, 2)
-        check_at_least("Table.max_columns", max_columns, 2)
-        some = records.sample(STATISTICS_FROM, rng)
-        array = _array(records, max_columns)
-        cells = _cells(some, np.arange(len(some)), array)
-        measured, notes = [], []
-        for name, values in cells.items():
-            column, note = measure(name, values, max_categories, some)
-            if column is not None:
-                measured.append(column)
-            if note:
-                notes.append(f"column {name!r} {note}")
-        if len(measured) < 2:
+        check_at_least("Table.min_columns", min_columns, 1)
+        check_at_least("Table.max_tokens", max_tokens, 2)
+        if group != "auto":
+            check_at_least("Table.group", group, 1)  # type: ignore[arg-type]
+        array = find_array(records)
+        width = 0 if array is None else records[array].shape[1]
+        names = list(records) if array is None else [str(n) for n in range(width)]
+        rules = make_rules(
+            names,
+            scaling=scaling,
+            categorical=categorical,
+            min_count=min_count,
+            max_categories=max_categories,
+        )
+        rows = min(STATISTICS_FROM, max(FEWEST_ROWS, CELLS // len(names)))
+        some = records.sample(rows, rng)
+        measured, notes = survey(some, array, names, rules)
+        if len(measured) < min_columns:
             raise DataError(
-                f"{records.source}: a table must have at least 2 columns that vary; got "
-                f"{len(measured)} of {len(cells)} feature(s) ({len(cells)} feature(s) in all). "
+                f"{records.source}: a table must have at least {min_columns} columns that vary; "
+                f"got {len(measured)} of {len(names)} feature(s) ({len(names)} feature(s) in all). "
                 f"{' '.join(notes[:3])}"
             )
-        numeric = sum(not column.categories for column in measured)
+        numeric = sum(column.scaling is not None for column in measured)
+        spec = cls(measured=measured, array=array, width=width, group=group_size(numeric, group))
+        spec._check(some, min_columns, max_tokens)
         notes.insert(0, f"{numeric} numeric, {len(measured) - numeric} categorical columns")
-        spec = cls(measured=tuple(measured), array=array, width=len(cells))
-        # A row without any value is refused here, and not in the middle of the training.
-        spec.batch(some, np.arange(len(some)))
+        if spec.group > 1:
+            note = f"up to {spec.group} numeric columns share a token (override: group)"
+            notes.insert(1, note)
         return spec, notes
+
+    def _check(self, records: Records, fewest: int, most: int) -> None:
+        """Refuse now what could not be learnt from in the middle of the training."""
+        if self.num_tokens < min(fewest, 2):
+            raise ConfigError(
+                f"Table.group must leave at least 2 tokens; got {self.group} for "
+                f"{len(self.measured)} columns. {len(self.measured) // 2} would do."
+            )
+        if self.num_tokens > most:
+            raise ConfigError(
+                f"{records.source}: a table must have at most max_tokens = {most} tokens; got "
+                f"{self.num_tokens} from {len(self.measured)} columns. Leave columns out, let "
+                f"more numeric ones share a token (group), or raise max_tokens."
+            )
+        step = max(1, CELLS_AT_ONCE // len(self.measured))
+        for at in range(0, len(records), step):
+            self.batch(records, np.arange(at, min(at + step, len(records))))
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return (self.array,) if self.array is not None else self._names
+        if self.array is not None:
+            return (self.array,)
+        return tuple(dict.fromkeys(column.field for column in self.measured))
 
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.measured)
+    @cached_property
+    def rows(self) -> Rows:
+        """Reads and scales rows."""
+        return Rows(self.measured, self.array, self.width)
+
+    @cached_property
+    def slots(self) -> Index:
+        """Token of each column, and its place among the token's values, (C, 2)."""
+        numeric = np.array([column.scaling is not None for column in self.measured])
+        return deal(numeric, self.group)
 
     @property
     def num_tokens(self) -> int:
-        return len(self.measured)
+        return int(self.slots[:, 0].max()) + 1
 
     @property
     def mask_ratio(self) -> float:
         return 0.5
 
     def describe(self) -> str:
-        categorical = sum(bool(column.categories) for column in self.measured)
-        return f"rows of {len(self.measured)} columns, {categorical} of them categorical"
+        categorical = len(self.rows.categorical)
+        shared = f" in {self.num_tokens} tokens" if self.group > 1 else ""
+        return f"rows of {len(self.measured)} columns{shared}, {categorical} of them categorical"
 
     def lengths(self, records: Records) -> None:
         return None
 
+    def present(self, records: Records, index: Index) -> NDArray[np.bool_]:
+        step = max(1, CELLS_AT_ONCE // len(self.measured))
+        parts = [index[at : at + step] for at in range(0, len(index), step)]
+        found = [~np.isnan(self.rows.encode(records, part)).all(axis=1) for part in parts]
+        return np.concatenate([np.empty(0, dtype=bool), *found])
+
     def batch(self, records: Records, index: Index) -> Batch:
-        """Read rows: "cells" (B, N) float32 and "valid" (B, N) where not all are there.
+        """Read rows: "cells" (B, N, G) float32 for up to G columns of a token, 0 where missing.
 
         A numeric cell is in standard deviations from the mean, a categorical one a category's
-        position; one that the training data did not hold counts as missing.
+        position. "valid" (B, N, G) says which are there; it is left out where the training data
+        were complete and these are.
         """
-        values, valid = self._encode(records, index)
-        if not valid.any(axis=1).all():
-            row = int((~valid.any(axis=1)).argmax())
-            raise DataError(
-                f"{records.where(int(index[row]))}: a row must hold at least one known value; all "
-                f"{len(self.measured)} are missing. Leave this row out."
+        encoded = self.rows.encode(records, index)
+        there = ~np.isnan(encoded)
+        if not there.any(axis=1).all():
+            row = int((~there.any(axis=1)).argmax())
+            raise records.error(
+                int(index[row]),
+                f"a row must hold at least one known value; all {len(self.measured)} are missing. "
+                f"Leave this row out.",
             )
-        batch = {"cells": torch.from_numpy(values)}
-        return batch if valid.all() else {**batch, "valid": torch.from_numpy(valid)}
+        batch = {"cells": self._lay_out(np.where(there, encoded, np.float32(0)))}
+        # With gaps in training always, so that companions do not decide how a row is computed.
+        if self.rows.gappy or not there.all():
+            batch["valid"] = self._lay_out(there)
+        return batch
 
-    def _encode(
-        self, records: Records, index: Index
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        if self.array is None:
-            cells = _cells(records.only(self._names), index, None)
-        else:
-            width = records[self.array].shape[1:]
-            if width != (self.width,):
-                raise DataError(
-                    f"{records.source}: field {self.array!r} must hold rows of {self.width} "
-                    f"columns, as in training; got shape {width}."
-                )
-            cells = _cells(records, index, self.array)
-        encoded = np.zeros((len(index), len(self.measured)), dtype=np.float64)
-        for position, column in enumerate(self.measured):
-            encoded[:, position] = encode(column, cells[column.name], records, index)
-        valid = ~np.isnan(encoded)
-        return np.nan_to_num(encoded, copy=False).astype(np.float32), valid
+    def _lay_out(self, values: NDArray[Any]) -> Tensor:
+        """Deal columns to tokens, (B, C) -> (B, N, G); 0 where a token has fewer than G."""
+        token, place = self.slots.T
+        column = np.full((self.num_tokens, self.group), -1)
+        column[token, place] = np.arange(len(token))
+        laid = np.take(values, column, axis=1, mode="wrap")
+        if (column < 0).any():
+            laid[:, column < 0] = 0
+        return torch.from_numpy(laid)
 
     def raw(self, records: Records, index: Index) -> Features:
-        """Numbers in standard deviations, one-hot categories, and a flag per gappy column."""
-        values, valid = self._encode(records, index)
-        parts = []
-        for position, column in enumerate(self.measured):
-            there = valid[:, position]
-            if column.categories:
-                hot = np.eye(len(column.categories), dtype=np.float32)
-                parts.append(hot[values[:, position].astype(np.int64)] * there[:, None])
-            else:
-                parts.append(values[:, position : position + 1])
-        return np.concatenate([*parts, (~valid).astype(np.float32)], axis=1)
+        """Scaled numbers, one-hot categories, and a flag per column with gaps in training."""
+        return self.rows.features(self.rows.encode(records, index))
 
     def tokenizer(self, width: int) -> "TableTokenizer":
         return TableTokenizer(self, width)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**super().to_dict(), "measured": [asdict(column) for column in self.measured]}
+        plain = {key: getattr(self, key) for key in ("array", "width", "group")}
+        measured = [column.to_dict() for column in self.measured]
+        return {"kind": self.kind, "measured": measured, **plain}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Table":
-        measured = []
-        for column in values["measured"]:
-            plain: dict[str, Any] = {
-                k: tuple(v) if isinstance(v, list) else v for k, v in column.items()
-            }
-            measured.append(Measured(**plain))
-        return cls(measured=tuple(measured), array=values["array"], width=values["width"])
+        plain = {key: values[key] for key in ("array", "width", "group")}
+        return cls(measured=tuple(map(Measured.from_dict, values["measured"])), **plain)
 
     @classmethod
     def example(cls, num: int, rng: np.random.Generator) -> Records:
@@ -185,7 +242,7 @@ class Table(Modality):
                 "size": size,
                 "weight": np.nan_to_num(size) * 2 + rng.normal(size=num),
                 "count": rng.integers(0, 9, num),
-                "colour": letters[rng.integers(0, 3, num)],
+                "colour": letters[rng.permutation(num) % 3],
                 "flag": rng.random(num) < 0.5,
             },
             "example",
@@ -193,9 +250,16 @@ class Table(Modality):
 
 
 class TableTokenizer(Tokenizer):
-    """Columns in, tokens out."""
+    """Columns in, tokens out.
+
+    Letters: C columns, N tokens, M of them numeric and K categorical, G columns of a token.
+    """
 
     numeric: Tensor
+    categorical: Tensor
+    order: Tensor
+    slots: Tensor
+    filled: Tensor
     starts: Tensor
     legal: Tensor
     guess: Tensor
@@ -203,113 +267,129 @@ class TableTokenizer(Tokenizer):
     def __init__(self, spec: Table, width: int):
         super().__init__()
         self.spec, self.width = spec, width
-        N = spec.num_tokens
-        # One slope per numeric column, one row per category: all in one table, found by offset.
-        sizes = [column.num_outputs for column in spec.measured]
-        self.table = nn.Parameter(torch.randn(sum(sizes), width) / width**0.5)
-        self.column = self.positions(width)
-        numeric = torch.tensor([not column.categories for column in spec.measured])
-        self.register_buffer("numeric", numeric, persistent=False)
-        starts = torch.tensor([sum(sizes[:n]) for n in range(N)])
-        self.register_buffer("starts", starts, persistent=False)
-        most = max(sizes)
-        legal = torch.arange(most) < torch.tensor(sizes)[:, None]  # (N, P)
-        self.register_buffer("legal", legal, persistent=False)
-        guess = torch.zeros(N, most)
-        for position, column in enumerate(spec.measured):
+        N, G = spec.num_tokens, spec.group
+        token, place = torch.from_numpy(spec.slots).T
+        known = [spec.measured[n] for n in spec.rows.categorical]
+        sizes = torch.tensor([column.num_outputs for column in known], dtype=torch.long)
+        categorical = token[spec.rows.categorical]
+        is_numeric = torch.ones(N, dtype=torch.bool).index_fill(0, categorical, False)
+        numeric = is_numeric.nonzero()[:, 0]
+        filled = torch.zeros(N, G, dtype=torch.bool)
+        filled[token, place] = True
+        self.outputs = max(G, *sizes.tolist(), 1)
+        legal = torch.arange(self.outputs) < sizes[:, None]  # (K, P)
+        guess = torch.zeros(N, self.outputs)
+        for at, column in zip(categorical.tolist(), known, strict=True):
             shares = torch.tensor(column.frequencies)
-            guess[position, : len(shares)] = shares.clamp(min=1e-12).log()
-        self.register_buffer("guess", guess, persistent=False)
+            guess[at, : len(shares)] = shares.clamp(min=1e-12).log()
+        for name, value in {
+            "numeric": numeric,  # (M,)
+            "categorical": categorical,  # (K,)
+            "order": torch.cat([numeric, categorical]).argsort(),  # (N,)
+            "slots": token * G + place,  # (C,)
+            "filled": filled,
+            "starts": sizes.cumsum(0) - sizes,  # (K,)
+            "legal": legal,
+            "guess": guess,
+        }.items():
+            self.register_buffer(name, value, persistent=False)
+        # Divided by G too, so that a group is as long a vector as a column by itself.
+        self.slopes = self.missing = self.table = None
+        if len(numeric):
+            self.slopes = nn.Parameter(torch.randn(len(numeric), G, width) / (G * width) ** 0.5)
+        if len(numeric) and G > 1 and spec.rows.gappy:
+            self.missing = nn.Parameter(torch.randn(len(numeric), G, width) / (G * width) ** 0.5)
+        if len(categorical):
+            self.table = nn.Parameter(torch.randn(int(sizes.sum()), width) / width**0.5)
+        self.column = self.positions(width)
 
     def embed(self, batch: Batch) -> Tokens:
-        cells = batch["cells"]
-        codes = torch.where(self.numeric, 0, cells).long()
-        slope = torch.where(self.numeric, cells, 1.0)[..., None]
-        values = self.table[self.starts + codes] * slope + self.column(batch)
-        return Tokens(values, None, ~batch["valid"] if "valid" in batch else None)
+        cells, valid = batch["cells"], batch.get("valid")
+        parts = []
+        if self.slopes is not None:
+            numbers = cells[:, self.numeric]  # (B, M, G)
+            if valid is None:
+                parts.append(_times(numbers, self.slopes))
+            else:
+                there = valid[:, self.numeric]
+                parts.append(_times(numbers * there, self.slopes))
+                if self.missing is not None:
+                    gone = ~there & self.filled[self.numeric]
+                    parts[0] = parts[0] + _times(gone.to(numbers.dtype), self.missing)
+        if self.table is not None:
+            parts.append(self.table[self.starts + self._codes(cells)])
+        values = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)[:, self.order]
+        padding = None if valid is None else ~valid.any(dim=2)
+        return Tokens(values + self.column(batch), None, padding)
 
     def positions(self, width: int) -> nn.Module:
         return Places(Learned(self.spec.num_tokens, width), "cells")
 
     def head(self, width: int) -> nn.Module:
-        return ColumnHead(self.spec.num_tokens, width, self.legal.shape[1])
+        return TokenHead(self.spec.num_tokens, width, self.outputs)
 
     def error(self, predicted: Tensor, batch: Batch) -> Tensor:
-        """Squared error in standard deviations, or cross-entropy in nats, of each column."""
+        """Mean squared error in standard deviations, or cross-entropy in nats, of each token."""
         cells = batch["cells"]
-        squares = (predicted[..., 0] - cells).square()
-        if self.legal.shape[1] == 1:
-            return squares
-        logits = predicted.masked_fill(~self.legal, torch.finfo(predicted.dtype).min)
-        codes = torch.where(self.numeric, 0, cells).long()
-        surprise = F.cross_entropy(logits.transpose(1, 2), codes, reduction="none")
-        return torch.where(self.numeric, squares, surprise)
+        there = batch.get("valid", self.filled).to(predicted.dtype)
+        squares = (predicted[..., : cells.shape[2]] - cells).square() * there
+        errors = squares.sum(dim=2) / there.sum(dim=-1).clamp(min=1)
+        if self.table is None:
+            return errors
+        surprise = F.cross_entropy(
+            self._logits(predicted).transpose(1, 2), self._codes(cells), reduction="none"
+        )
+        return errors.index_copy(1, self.categorical, surprise)
 
     def baseline(self, batch: Batch) -> Tensor:
         return self.error(self.guess.expand(len(batch["cells"]), -1, -1), batch)
 
     def decode(self, predicted: Tensor, batch: Batch) -> NDArray[Any]:
-        """Numbers in the user's units and categories by name, an object array (B, N)."""
-        best = predicted.masked_fill(~self.legal, float("-inf")).argmax(dim=-1)
-        return self._name(torch.where(self.numeric, predicted[..., 0], best))
+        """Numbers in the user's units, dates and categories as text, an object array (B, C)."""
+        cells = predicted[..., : self.spec.group].clone()
+        if self.table is not None:
+            best = self._logits(predicted).argmax(dim=-1)
+            cells[:, self.categorical, 0] = best.to(cells.dtype)
+        return self._shown(cells)
 
     def original(self, batch: Batch) -> NDArray[Any]:
-        rows = self._name(batch["cells"])
+        rows = self._shown(batch["cells"])
         if "valid" in batch:
-            rows[~batch["valid"].cpu().numpy()] = None
-        return rows
-
-    def _name(self, cells: Tensor) -> NDArray[Any]:
-        """Undo the scaling of cells (B, N): numbers, and names of categories."""
-        numbers = cells.detach().double().cpu().numpy()
-        rows = np.empty(numbers.shape, dtype=object)
-        for position, column in enumerate(self.spec.measured):
-            if column.categories:
-                names = np.array(column.categories, dtype=object)
-                rows[:, position] = names[numbers[:, position].astype(np.int64)]
-            else:
-                rows[:, position] = numbers[:, position] * column.std + column.mean
+            rows[~batch["valid"].flatten(1)[:, self.slots].cpu().numpy()] = None
         return rows
 
     def spread(self, hidden: Tensor, batch: Batch) -> NDArray[np.bool_]:
-        spread: NDArray[np.bool_] = hidden.cpu().numpy()
+        spread: NDArray[np.bool_] = hidden.cpu().numpy()[:, self.spec.slots[:, 0]]
         return spread
 
+    def _codes(self, cells: Tensor) -> Tensor:
+        """Positions of categories, (B, K)."""
+        return cells[:, self.categorical, 0].long()
 
-class ColumnHead(nn.Module):
-    """A linear map of its own for each column: (B, N, width) -> (B, N, P)."""
+    def _logits(self, predicted: Tensor) -> Tensor:
+        """Scores of categories, (B, K, P); those that a column does not have lose."""
+        least = torch.finfo(predicted.dtype).min
+        return predicted[:, self.categorical].masked_fill(~self.legal, least)
 
-    def __init__(self, num_columns: int, width: int, num_outputs: int):
+    def _shown(self, cells: Tensor) -> NDArray[Any]:
+        numbers = cells.detach().double().flatten(1)[:, self.slots]
+        return self.spec.rows.decode(numbers.cpu().numpy())
+
+
+class TokenHead(nn.Module):
+    """A linear map of its own for each token: (B, N, width) -> (B, N, P)."""
+
+    def __init__(self, num_tokens: int, width: int, num_outputs: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_columns, width, num_outputs) / width**0.5)
-        self.bias = nn.Parameter(torch.zeros(num_columns, 1, num_outputs))
+        self.weight = nn.Parameter(torch.randn(num_tokens, width, num_outputs) / width**0.5)
+        self.bias = nn.Parameter(torch.zeros(num_tokens, 1, num_outputs))
 
     def forward(self, states: Tensor) -> Tensor:
         return torch.baddbmm(self.bias, states.transpose(0, 1), self.weight).transpose(0, 1)
 
 
-def _array(records: Records, max_columns: int) -> str | None:
-    """Name the one array of shape (S, F) that holds the table; None if it is in columns."""
-    names = list(records)
-    array = next((name for name in names if len(records[name].shape) == 2), None)
-    if array is not None and len(names) > 1:
-        raise DataError(
-            f"{records.source}: a table must be one array or several columns; got the array "
-            f"{array!r} among {len(names)} fields. Choose one with `field`."
-        )
-    num_columns = len(names) if array is None else records[array].shape[1]
-    if num_columns > max_columns:
-        raise DataError(
-            f"{records.source}: a table must have at most max_columns = {max_columns} columns; got "
-            f"{num_columns}. If they are the points of a curve --modality series would do; else "
-            f"leave columns out, or raise max_columns."
-        )
-    return array
-
-
-def _cells(records: Records, index: Index, array: str | None) -> dict[str, NDArray[Any]]:
-    """Values of each column at some rows, name -> (B,)."""
-    if array is None:
-        return {name: np.asarray(records[name][index]) for name in records}
-    block = np.asarray(records[array][index])
-    return {str(n): block[:, n] for n in range(block.shape[1])}
+def _times(values: Tensor, weight: Tensor) -> Tensor:
+    """Multiply each token's values by its own matrix: (B, M, G) x (M, G, D) -> (B, M, D)."""
+    if values.shape[2] == 1:
+        return values * weight[:, 0]
+    return torch.bmm(values.transpose(0, 1), weight).transpose(0, 1)

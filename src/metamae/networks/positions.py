@@ -16,15 +16,25 @@ def sincos(counts: tuple[int, ...], width: int) -> Tensor:
     He et al., CVPR 2022, arXiv:2111.06377.
     """
     axes = len(counts)
-    grid = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in counts), indexing="ij")
-    waves = []
-    for number, at in enumerate(reversed(grid)):
-        pairs = width // 2 // axes + (number < width // 2 % axes)
-        rates = 10000.0 ** (-torch.arange(pairs, dtype=torch.float64) / max(pairs, 1))
-        angles = at.reshape(-1, 1) * rates  # (N, pairs)
-        waves += [angles.sin(), angles.cos()]
+    grid = torch.meshgrid(*(torch.arange(n) for n in counts), indexing="ij")
+    waves = [
+        _waves(grid[axis].reshape(-1), pairs)
+        for axis, pairs in zip(reversed(range(axes)), _shares(axes, width), strict=True)
+    ]
     table = torch.cat(waves, dim=1)
     return nn.functional.pad(table, (0, width - table.shape[1])).float()
+
+
+def _shares(axes: int, width: int) -> list[int]:
+    """Pairs of a sine and a cosine that each axis gets, the last axis first."""
+    return [width // 2 // axes + (number < width // 2 % axes) for number in range(axes)]
+
+
+def _waves(at: Tensor, pairs: int) -> Tensor:
+    """Sines, then cosines, at some places along one axis: (n,) -> (n, 2 * pairs) float64."""
+    rates = 10000.0 ** (-torch.arange(pairs, dtype=torch.float64) / max(pairs, 1))
+    angles = at.double().reshape(-1, 1) * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class Lattice(nn.Module):
@@ -38,6 +48,40 @@ class Lattice(nn.Module):
 
     def forward(self, num_tokens: int) -> Tensor:
         return self.table
+
+
+class Coordinates(nn.Module):
+    """The waves of `sincos` at any places of a lattice, those beyond its foreseen rim included.
+
+    Args:
+        length: Places along each axis that are computed in advance.
+        axes: Number of axes.
+        width: Of a row.
+    """
+
+    table: Tensor
+
+    def __init__(self, length: int, axes: int, width: int):
+        super().__init__()
+        self.axes, self.width = axes, width
+        self.register_buffer("table", self._rows(length), persistent=False)
+
+    def forward(self, at: Tensor) -> Tensor:
+        """Return the rows at places (B, N, axes), each below N: (B, N, width)."""
+        N = at.shape[1]
+        # By N and not by the farthest place, which a GPU would have to be waited for.
+        table = self.table if len(self.table) >= N else self._rows(N).to(self.table)
+        wide = [2 * pairs for pairs in _shares(self.axes, self.width)]
+        columns = torch.split(table[:, : sum(wide)], wide, dim=1)
+        rows = [part[at[..., -1 - number]] for number, part in enumerate(columns)]
+        return nn.functional.pad(torch.cat(rows, dim=-1), (0, self.width - sum(wide)))
+
+    def _rows(self, length: int) -> Tensor:
+        """Row n holds the waves of all axes at the n-th place of each, (length, width)."""
+        at = torch.arange(length)
+        waves = [_waves(at, pairs) for pairs in _shares(self.axes, self.width)]
+        table = torch.cat(waves, dim=1)
+        return nn.functional.pad(table, (0, self.width - table.shape[1])).float()
 
 
 class Line(nn.Module):

@@ -18,12 +18,16 @@ class Reader(ABC):
         extensions: Ends of the file names it reads, in lower case.
         folders: Whether it reads a folder of such files, each of them one sample.
         local: Settings that belong to one source; they are not used for other data of a run.
+        uniform: Whether shards must hold values of one shape, because its files always do.
+        parts: Shards of the data set that it is about to read; they share limits of memory.
     """
 
     description: ClassVar[str]
     extensions: ClassVar[tuple[str, ...]] = ()
     folders: ClassVar[bool] = False
     local: ClassVar[tuple[str, ...]] = ("max_bytes",)
+    uniform: ClassVar[bool] = False
+    parts: int = 1
 
     def accepts(self, data: Any) -> bool:
         """Say whether this reader is the one for `data`, judging by types and names only."""

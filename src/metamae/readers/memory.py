@@ -1,4 +1,4 @@
-"""Objects in memory: arrays, tensors, lists, dicts of these, and tables of any data frame library.
+"""Objects in memory: arrays, lists, dicts of these, data frames, AnnData, data sets of PyTorch.
 
 Objects are recognised by what they offer (`__array__`, `__arrow_c_stream__`) and not by their
 class, so that none of the libraries has to be installed or imported here.
@@ -11,25 +11,28 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from metamae.arrow import table_records
+from metamae.arrow import annotated_records, frame_table, table_records
 from metamae.aside import Aside
-from metamae.columns import Array
+from metamae.columns import Array, Column
 from metamae.errors import DataError
-from metamae.files import check_field, check_names, is_path, legible
+from metamae.files import check_field, is_path, legible
+from metamae.items import item_columns
 from metamae.readers.base import Reader
 from metamae.records import Records
+from metamae.stores.sparse import SparseRows
 from metamae.values import as_column, as_samples
 
 _ACCEPTED = (
     "a path; an array or tensor of shape (S, ...); a list of strings or of arrays; a dict of "
-    "these; a pandas or polars DataFrame; an Arrow table; or Records"
+    "these; a pandas or polars DataFrame; an Arrow table; an AnnData object; a data set of PyTorch "
+    "with a length; or Records"
 )
 
 
 class MemoryReader(Reader):
     """Reads an array or a list as field "X", a dict or a table as one field per key or column."""
 
-    description: ClassVar[str] = "arrays, tensors, lists, dicts and data frames in memory"
+    description: ClassVar[str] = "arrays, lists, data frames, AnnData, PyTorch data sets in memory"
 
     def accepts(self, data: Any) -> bool:
         return not is_path(data)
@@ -49,6 +52,10 @@ class MemoryReader(Reader):
             )
         if _is_table(data):
             return _table(data, field)
+        if _is_of("anndata", data):
+            return _annotated(data, field)
+        if _is_of("torch.utils.data", data):
+            return _items(data, field)
         source = "array" if isinstance(data, np.ndarray) else type(data).__name__
         if isinstance(data, Mapping):
             return Records(_columns(data, field), source)
@@ -68,19 +75,75 @@ def _is_pandas(data: Any) -> bool:
     return pandas is not None and isinstance(data, pandas.DataFrame)
 
 
+def _is_of(package: str, data: Any) -> bool:
+    """Say whether a package made an object or what it inherits from, without importing it."""
+    return any(f"{base.__module__}.".startswith(f"{package}.") for base in type(data).__mro__[:-1])
+
+
 def _table(data: Any, field: str | None) -> Records:
     import pyarrow as pa
 
     source = type(data).__name__
     if _is_pandas(data):
-        check_names(source, map(str, data.columns))
+        return table_records(frame_table(data, source), source, field=field)
     remedy = "Convert the column that it names to numbers or strings, or drop it."
     with legible(source, "must hold columns of one type each", remedy):
-        if _is_pandas(data):
-            table = pa.Table.from_pandas(data, preserve_index=False)
-        else:
-            table = pa.table(data)
+        table = pa.table(data)
     return table_records(table, source, field=field)
+
+
+def _annotated(data: Any, field: str | None) -> Records:
+    """Return an AnnData object: its matrix, and the columns of `obs`."""
+    source = type(data).__name__
+    if getattr(data, "isbacked", False):
+        raise DataError(
+            f"{source} must be in memory here; got one that is backed by a file. Give the path of "
+            "the file, which is then read in parts."
+        )
+    matrix = getattr(data, "X", None)
+    if matrix is None or not hasattr(data, "obs"):
+        raise DataError(f"{source} must be an AnnData object with a matrix X; got none.")
+    column: Column
+    if hasattr(matrix, "tocsr"):
+        # Only a matrix that is compressed by rows gives them out.
+        column = SparseRows(matrix.tocsr())
+    else:
+        column = as_samples(source, _column(matrix, f"{source}, 'X'"))
+    return annotated_records(column, data.obs, source, field)
+
+
+def _items(data: Any, field: str | None) -> Records:
+    """Return a data set of PyTorch, whose items are asked for one by one."""
+    source = type(data).__name__
+    tensors = getattr(data, "tensors", None)
+    if isinstance(tensors, tuple) and tensors:
+        names = ("X", "y") if len(tensors) == 2 else [str(n) for n in range(len(tensors))]
+        columns: dict[str, Column] = {"X": _column(tensors[0], source)}
+        if len(tensors) > 1:
+            pairs = zip(names, tensors, strict=True)
+            columns = {name: _column(values, f"{source}, {name!r}") for name, values in pairs}
+        return Records(columns, source, row_word="item")
+    if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
+        raise DataError(
+            f"{source} must have a length and give any of its items; got one that only runs "
+            "through them. list(dataset) would do."
+        )
+    return Records(item_columns(data, source, _value), source, row_word="item")
+
+
+def _value(value: Any, owner: str) -> Any:
+    if _missing(value):
+        return None
+    if isinstance(value, str):
+        return value
+    with legible(owner, "must be a number, a string or an array", "Convert it."):
+        array = _to_numpy(value, owner)
+    if array.dtype.kind not in "biuf" or not array.size:
+        raise DataError(
+            f"{owner} must be a number, a string or an array of numbers; got {_name(value)}. "
+            "Give the data set a transform that returns one."
+        )
+    return as_column(owner, np.atleast_1d(array)).reshape(array.shape)
 
 
 def _columns(data: Mapping[Any, Any], field: str | None) -> dict[str, Array]:

@@ -126,30 +126,32 @@ class Batches:
                 return self.spec.batch(self.records, index), bad.found
             except DataError as error:
                 index = without_bad(self.records, index, error, bad)
+                bad.settle(self.records.source)
+                if len(index) == 0:
+                    raise
 
     def _keep(self, batch: Batch, bad: list[Bad]) -> Batch:
         for one in bad:
             if one not in self.aside.found:
-                self.aside.add(one.where, one.reason, self.records.source)
+                self.aside.found.append(one)
         if bad:
             self.aside.settle(self.records.source)
         return batch
 
 
 def without_bad(records: Records, index: Index, error: DataError, aside: Aside) -> Index:
-    """Note the sample that an error is about, and return the positions of the others.
+    """Note the sample that an error blames, and return the positions of the others.
 
     Raises:
-        DataError: If it is not about one sample, none is left, or none may be set aside.
+        DataError: The error itself, if it blames none of these samples.
     """
     origins = index if records.index is None else records.index[index]
     blamed = origins == error.sample
-    if error.sample is None or not blamed.any() or aside.most == 0:
+    if error.sample is None or not blamed.any():
         raise error
     where = records.where(int(index[blamed.argmax()]))
-    aside.add(where, str(error).removeprefix(f"{where}: "), records.source)
-    if blamed.all():
-        raise error
+    reason = str(error).removeprefix(f"{where}: ")
+    aside.add(where, reason, records.source, error.sample)
     others: Index = index[~blamed]
     return others
 

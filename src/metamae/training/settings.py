@@ -6,6 +6,7 @@ from metamae.checks import check_at_least, check_between, check_one_of
 from metamae.errors import ConfigError
 
 DEFAULT_STEPS = 2000
+MOST_SAMPLES = 256  # of a batch, where its size is chosen automatically
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +107,6 @@ def auto_batch_size(num_samples: int, num_tokens: int) -> int:
     Small data get small batches, at least 16 of them to a pass, since a few large ones would
     make few steps; there are never more samples in a batch than there are.
     """
-    fitting = min(256, 16384 // max(num_tokens, 1), num_samples // 16)
+    fitting = min(MOST_SAMPLES, 16384 // max(num_tokens, 1), num_samples // 16)
     power: int = 2 ** (max(16, fitting).bit_length() - 1)
     return min(power, num_samples)

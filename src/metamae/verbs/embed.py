@@ -9,7 +9,7 @@ import numpy as np
 from metamae.atomic import write_atomically
 from metamae.embedding import Progress, Vectors
 from metamae.errors import ArtifactError, ConfigError
-from metamae.pretrained import Pretrained, load
+from metamae.pretrained import Pretrained, load, read_sound
 from metamae.records import Records
 from metamae.registry import did_you_mean
 
@@ -21,6 +21,7 @@ def embed(
     *,
     tokens: bool = False,
     overwrite: bool = False,
+    skip_bad: int = 0,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Vectors | list[Vectors]:
@@ -34,6 +35,7 @@ def embed(
             column "sample" (with `tokens` also "token") and a column per dimension.
         tokens: One vector per token instead of one per sample.
         overwrite: Whether a file that is there may be replaced.
+        skip_bad: How many bad samples may be left out; the names of the others tell which.
         device: Where to compute.
         progress: Called now and then with the samples done and their number.
 
@@ -49,7 +51,7 @@ def embed(
     if path is not None:
         _check_out(path, overwrite)
     pretrained = run if isinstance(run, Pretrained) else load(run, device=device)
-    records = pretrained.records(data)
+    records = pretrained.records(read_sound(pretrained, data, skip_bad))
     vectors = pretrained.embed(records, tokens=tokens, progress=progress)
     if path is not None:
         write = WRITERS[path.suffix.lower()]

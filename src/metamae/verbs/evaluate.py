@@ -16,8 +16,7 @@ from metamae.columns import Index
 from metamae.errors import ArtifactError, DataError
 from metamae.evaluation import EVALUATIONS
 from metamae.evaluation.base import Budget, judge
-from metamae.pretrained import Pretrained, load
-from metamae.readers import read
+from metamae.pretrained import Pretrained, load, read_sound
 from metamae.records import Records
 from metamae.registry import did_you_mean
 from metamae.representations import represent
@@ -78,7 +77,7 @@ class Assessment:
         }
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  # one argument per choice of the user
     run: str | Path | Pretrained,
     data: Any,
     label: str,
@@ -91,6 +90,7 @@ def evaluate(
     draws: int = 10,
     test_share: float = TEST_SHARE,
     seed: int = 0,
+    skip_bad: int = 0,
     device: str = "auto",
 ) -> Assessment:
     """Score the embeddings beside raw features, PCA and the untrained encoder.
@@ -111,6 +111,7 @@ def evaluate(
         draws: Draws of training labels for each budget in numbers.
         test_share: Share of the samples that is set aside.
         seed: Of split, draws and bootstrap.
+        skip_bad: How many bad samples of each data set may be left out.
         device: Where to embed.
 
     Raises:
@@ -123,10 +124,11 @@ def evaluate(
     check_between("Evaluate.test_share", test_share, 0, 1)
     pretrained = run if isinstance(run, Pretrained) else load(run, device=device)
     chosen = [EVALUATIONS.build(name) for name in evaluations]
-    records = data if isinstance(data, Records) else read(data)
+    records = read_sound(pretrained, data, skip_bad)
     names = [name.strip() for name in label.split(",")]
     _check_no_leak(pretrained, names)
-    parts = _split(records, test, names, group, task, test_share, seed)
+    other = None if test is None else read_sound(pretrained, test, skip_bad)
+    parts = _split(records, other, names, group, task, test_share, seed)
     train, held = pretrained.records(parts.train), pretrained.records(parts.test)
     notes = _notes(pretrained, _seen(pretrained, records if test is None else parts.test))
     features = represent(pretrained, train, held, seed=seed)
@@ -177,7 +179,7 @@ class _Parts:
 
 def _split(
     records: Records,
-    test: Any,
+    other: Records | None,
     names: list[str],
     group: str | None,
     task: str,
@@ -186,14 +188,13 @@ def _split(
 ) -> _Parts:
     labels, groups = _labels(records, names), _column(records, group)
     grouped: tuple[Array | None, Array | None]
-    if test is None:
+    if other is None:
         found, y = infer_task(labels, ",".join(names), task, _label_names(names))
         rng = np.random.default_rng([seed, 0])
         a, b = train_test(y, found, test_share=test_share, groups=groups, rng=rng)
         sets, ys = (records.subset(a), records.subset(b)), (y[a], y[b])
         grouped = (None, None) if groups is None else (groups[a], groups[b])
     else:
-        other = test if isinstance(test, Records) else read(test)
         # One task for both files, so that a class has one code.
         both = np.concatenate([labels, _labels(other, names)])
         found, y = infer_task(both, ",".join(names), task, _label_names(names))

@@ -2,17 +2,26 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from metamae.aside import Aside
+from metamae.atomic import write_text_atomically
 from metamae.config import Choices, choose
-from metamae.readers import read
+from metamae.errors import ArtifactError, DataError
+from metamae.guess import LABELS
+from metamae.modalities.base import Modality
+from metamae.modalities.mixture import Mixture
 from metamae.records import Records
+from metamae.representations import raw_features
 from metamae.schema import Schema, infer_schema
+from metamae.schema_file import Declared, DeclaredField, read_schema_file
+from metamae.suspicions import FEW_CLASSES, duplicates, identifiers, leaks, near_duplicates
+from metamae.vetting import vet
 
 LOOK_AT = 10_000  # samples from which shares are estimated
-FEW_CLASSES = 50
 
 
 @dataclass(frozen=True)
@@ -64,29 +73,99 @@ class Inspection:
         """Return plain values that JSON can hold, without the statistics of the schema."""
         return {k: v for k, v in asdict(self).items() if k != "schema"}
 
+    def declared(self, choices: Choices) -> Declared:
+        """Return the fields as a declaration that a user may edit.
 
-def inspect(
+        Args:
+            choices: What was chosen on the way here.
+        """
+        spec = self.schema.modality
+        parts = dict(spec.parts) if isinstance(spec, Mixture) else {"": spec}
+        home = {column: part for part in parts.values() for column in part.columns}
+        tables = [part for part in parts.values() if part.kind == "table"]
+        reader = {} if choices.reader == "auto" else {"name": choices.reader}
+        return Declared(
+            fields=tuple(_declare(field, home.get(field.name)) for field in self.fields),
+            table=tables[0].settings() if tables else {},
+            reader={**reader, **choices.settings.get("reader", {})},
+        )
+
+
+def inspect(  # one argument per choice of the user
     data: Any,
     *,
     settings: Mapping[str, Any] | None = None,
+    schema: str | Path | None = None,
     ignore: Iterable[str] = (),
     field: str | None = None,
+    label: str | None = None,
+    split: str | None = None,
+    test: Any = None,
+    skip_bad: int = 0,
+    write: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Inspection:
     """Say what the data are taken for, with the arguments that `pretrain` takes.
+
+    Args:
+        data: Whatever `pretrain` takes.
+        settings: Settings by name.
+        schema: A file that `inspect` wrote, edited or not.
+        ignore: Fields that are no input.
+        field: The one field that is input.
+        label: The field to be predicted later: inputs that give it away are looked for.
+        split: A field that says which samples are for training and which for testing: samples of
+            one that are nearly equal to samples of the other are looked for.
+        test: Test samples of their own, for the same purpose.
+        skip_bad: How many bad samples may be set aside.
+        write: File for the declaration of the fields, to be edited and given to `pretrain`.
+        overwrite: Whether that file may be replaced.
 
     Raises:
         ConfigError: If a setting is refused.
         DataError: If the data cannot be read or learnt from.
+        ArtifactError: If the file is there or cannot be written.
     """
-    choices = choose(Choices(), settings or {})
-    records = data if isinstance(data, Records) else read(data, field=field)
-    schema = infer_schema(
-        records,
-        modality=choices.modality,
-        ignore=ignore,
-        settings=choices.settings.get("modality"),
-        seed=choices.seed,
-    )
+    if write is not None and Path(write).exists() and not overwrite:
+        raise ArtifactError(
+            f"{write} must not exist yet; it does. --overwrite replaces it, another --write keeps "
+            f"it."
+        )
+    declared = None if schema is None else read_schema_file(schema)
+    given = {**(declared.settings() if declared else {}), **(settings or {})}
+    choices = choose(Choices(), given)
+    records = choices.read(data, field=field, skip_bad=skip_bad)
+    ignore = declared.ignored(records) if declared else list(ignore)
+    aside = Aside(skip_bad, list(records.aside))
+    sides = _Sides(label, split, None if test is None else choices.read(test, skip_bad=skip_bad))
+    found = _inspect(records, choices, ignore, aside, sides)
+    if write is not None:
+        write_text_atomically(Path(write), found.declared(choices).to_toml(found.source))
+    return found
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """What a user says about labels and about a division of the samples."""
+
+    label: str | None
+    split: str | None
+    test: Records | None
+
+
+def _inspect(
+    records: Records, choices: Choices, ignore: Iterable[str], aside: Aside, sides: _Sides
+) -> Inspection:
+    def infer(some: Records) -> Schema:
+        return infer_schema(
+            some,
+            modality=choices.modality,
+            ignore=ignore,
+            settings=choices.settings.get("modality"),
+            seed=choices.seed,
+        )
+
+    records, schema = vet(records, infer, aside, most=LOOK_AT)
     some = records.sample(LOOK_AT, np.random.default_rng(choices.seed))
     fields = tuple(_field(some, name, schema) for name in records)
     warnings = [
@@ -99,8 +178,73 @@ def inspect(
         modality=schema.modality.kind,
         description=schema.modality.describe(),
         num_tokens=schema.modality.num_tokens,
-        notes=(*schema.notes, *warnings),
+        notes=(*schema.notes, *warnings, *_suspicions(some, schema, fields, sides)),
         schema=schema,
+    )
+
+
+def _suspicions(
+    records: Records, schema: Schema, fields: Iterable[Field], sides: _Sides
+) -> list[str]:
+    """Say what looks wrong with the samples."""
+    inputs = schema.modality.columns
+    if sides.label is not None:
+        records[sides.label]  # a name that is not there is a slip of the user's
+        labels = [sides.label]
+    else:
+        labels = [f.name for f in fields if f.role == "label?" and f.name.lower() in LABELS]
+    found = []
+    if sides.label in inputs:
+        found.append(f"label {sides.label!r} is among the inputs: --ignore {sides.label}")
+    others = [name for name in inputs if name not in labels]
+    found += duplicates(records, others or inputs, labels)
+    found += identifiers(records, [name for name in others if name in _table_columns(schema)])
+    found += leaks(records, others, labels)
+    spec = schema.modality
+    if sides.split is not None:
+        train, test = _divide(records, sides.split)
+        what = f"field {sides.split!r}"
+        found += near_duplicates(raw_features(spec, train), raw_features(spec, test), what)
+    if sides.test is not None:
+        test = sides.test.sample(LOOK_AT, np.random.default_rng(0)).only(inputs)
+        what = f"test data {sides.test.source}"
+        found += near_duplicates(raw_features(spec, records), raw_features(spec, test), what)
+    return found
+
+
+def _table_columns(schema: Schema) -> set[str]:
+    spec = schema.modality
+    parts = [part for _, part in spec.parts] if isinstance(spec, Mixture) else [spec]
+    return {column for part in parts if part.kind == "table" for column in part.columns}
+
+
+def _divide(records: Records, split: str) -> tuple[Records, Records]:
+    """Divide samples by a field that names their side: the rarer of two is for testing."""
+    values = np.asarray(records[split][np.arange(len(records))]).astype(str)
+    names, counts = np.unique(values, return_counts=True)
+    if len(names) < 2:
+        raise DataError(
+            f"{records.source}: field {split!r} must name at least two sides of a split; got "
+            f"{names.tolist()}. Another field would do."
+        )
+    named = [name for name in names.tolist() if name.lower().startswith(("test", "val"))]
+    for_test = values == (named[0] if named else names[counts.argmin()])
+    return records.subset(np.flatnonzero(~for_test)), records.subset(np.flatnonzero(for_test))
+
+
+def _declare(field: Field, spec: Modality | None) -> DeclaredField:
+    facts: dict[str, Any] = {"type": field.type, "shape": list(field.shape)}
+    facts["missing"] = round(field.missing, 4)
+    if field.distinct is not None:
+        facts["distinct"] = field.distinct
+    if spec is None:
+        role = "label" if field.role == "label?" else "left out"
+        return DeclaredField(name=field.name, role=role, facts=facts)
+    settings = {} if spec.kind == "table" else spec.settings()
+    if field.name == settings.get("rate_field"):
+        return DeclaredField(name=field.name, role="rate", facts=facts)
+    return DeclaredField(
+        name=field.name, role="input", kind=spec.kind_word, settings=settings, facts=facts
     )
 
 

@@ -1,9 +1,10 @@
 """Learn an encoder from unlabelled data."""
 
+import json
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +12,39 @@ import numpy as np
 import torch
 
 from metamae import artifact
+from metamae.aside import Aside
+from metamae.atomic import write_text_atomically
+from metamae.checks import check_at_least
 from metamae.config import Choices, Config, choose, resolve
-from metamae.errors import ConfigError, DataError
+from metamae.errors import ConfigError
 from metamae.modalities.base import Modality
 from metamae.networks.attention import kernel
 from metamae.pretrained import Pretrained, pick_device
-from metamae.readers import read
 from metamae.records import Records
-from metamae.schema import KINDS, Schema, infer_schema
+from metamae.resuming import check_same
+from metamae.schema import Schema, infer_schema
+from metamae.schema_file import read_schema_file
 from metamae.training.batches import Batches
 from metamae.training.loop import Observer, Outcome, Run
-from metamae.training.settings import TrainSettings
+from metamae.training.settings import DEFAULT_STEPS, MOST_SAMPLES, TrainSettings
 from metamae.types import Batch
 from metamae.version import VERSION
+from metamae.vetting import MOST_LOOKED_AT, vet, without_samples
 
 log = logging.getLogger("metamae")
 MOST_HELD_OUT = 1024
 FEWEST_TO_HOLD_OUT = 50
-MOST_LOOKED_AT = 100_000  # samples that are read once before training
 
 
-def pretrain(
+def pretrain(  # one argument per choice of the user
     data: Any,
     out: str | Path | None = None,
     *,
     settings: Mapping[str, Any] | None = None,
+    schema: str | Path | None = None,
     ignore: Iterable[str] = (),
     field: str | None = None,
+    skip_bad: int = 0,
     resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
@@ -47,13 +54,15 @@ def pretrain(
     """Learn an encoder from unlabelled data.
 
     Args:
-        data: A path of a .npy, .npz, .csv or .parquet file or of a folder of images; an array, a
-            DataFrame, a list of strings; or Records.
+        data: The path of a file or folder of any known format, a pattern such as "part-*.parquet"
+            or a list of such paths; an array, a DataFrame, a list of strings; or Records.
         out: Folder for the run; None keeps everything in memory.
         settings: Any setting by name: method, masking, size, modality, seed, steps, minutes, lr,
             inner_lr, ratio, cell, ... (`metamae list` and the README name them).
+        schema: A file that `inspect` wrote, edited or not: which fields are input, and how.
         ignore: Fields that are no input, e.g. labels.
         field: The one field that is input.
+        skip_bad: How many bad samples may be set aside; they are listed in the run's folder.
         resume: Go on with the run in `out` if there is one; its settings are taken over.
         overwrite: Remove the run in `out` if there is one.
         device: "cpu", "cuda", or "auto".
@@ -65,37 +74,40 @@ def pretrain(
 
     Raises:
         ConfigError: If a setting is unknown or refused.
-        DataError: If the data cannot be read or learnt from.
+        DataError: If the data cannot be read or learnt from; more bad samples than allowed are
+            listed.
         ArtifactError: If `out` is taken, or cannot be written.
         TrainingError: If the loss stays non-finite.
     """
-    if resume and overwrite:
-        raise ConfigError(
-            "Pretrain must have one of resume and overwrite; got both. Leave one out."
-        )
     folder = None if out is None else Path(out)
-    if resume and folder is None:
-        raise ConfigError("Pretrain.resume must come with a folder `out`; got none.")
-    choices = choose(Choices(), settings or {})
+    _check_asked(folder, resume, overwrite, skip_bad)
+    declared = None if schema is None else read_schema_file(schema)
+    given = {**(declared.settings() if declared else {}), **(settings or {})}
+    choices = choose(Choices(), given)
     where = pick_device(device)
     going_on = folder is not None and artifact.claim(folder, overwrite=overwrite, resume=resume)
-    records = data if isinstance(data, Records) else read(data, field=field)
-    if going_on:
-        assert folder is not None
-        config, schema = artifact.read_run(folder)
-        _check_same(config, schema, records, settings or {}, ignore)
+    began = artifact.read_run(folder) if going_on and folder is not None else None
+    if began is not None:
+        skip_bad = int(began[0].data["skip_bad"])
+        choices = replace(choices, reader=began[0].reader, settings=began[0].settings)
+    records = choices.read(data, field=field, skip_bad=skip_bad)
+    ignore = declared.ignored(records) if declared else list(ignore)
+    aside = Aside(skip_bad, list(records.aside))
+    if began is not None:
+        config, known = began
+        records = without_samples(records, config.data["set_aside"])
+        check_same(config, known, records, given, ignore)
     else:
-        config, schema = _plan(records, choices, ignore, where)
-    log.info(_first_line(where, config, schema.modality))
-    for note in schema.notes:
+        records, config, known = _plan(records, choices, ignore, where, aside)
+    log.info(_first_line(where, config, known.modality))
+    for note in known.notes:
         log.info("%s", note)
-    batches, held_out = _batches(records, config, schema.modality)
-    method = artifact.build_from(config, schema.modality).to(where)
-    if not going_on:
-        _look_ahead(batches, config.train)
+    batches, held_out = _batches(records, config, known.modality, aside)
+    method = artifact.build_from(config, known.modality).to(where)
+    if folder is not None and not going_on:
         # Now that nothing about settings and data can be refused any more.
-        if folder is not None:
-            artifact.begin_run(folder, config, schema)
+        artifact.begin_run(folder, config, known)
+    _tell_aside(folder, aside)
     run = Run(
         method,
         batches,
@@ -108,29 +120,55 @@ def pretrain(
         tensorboard=tensorboard,
         resume=going_on,
     )
+    outcome = _train(run, folder, observe, aside)
+    return Pretrained(method.eval(), known, config, outcome.interrupted is None), outcome
+
+
+def _check_asked(folder: Path | None, resume: bool, overwrite: bool, skip_bad: int) -> None:
+    if resume and overwrite:
+        raise ConfigError(
+            "Pretrain must have one of resume and overwrite; got both. Leave one out."
+        )
+    if resume and folder is None:
+        raise ConfigError("Pretrain.resume must come with a folder `out`; got none.")
+    check_at_least("Pretrain.skip_bad", skip_bad, 0)
+
+
+def _train(run: Run, folder: Path | None, observe: Observer | None, aside: Aside) -> Outcome:
+    """Learn, and write the weights."""
     if run.done >= 1:
         log.info("nothing left to do: the run has used its whole budget")
+    known = len(aside.found)
     outcome = run.train(observe)
-    finished = outcome.interrupted is None
+    if len(aside.found) > known:
+        _tell_aside(folder, aside)
     if folder is not None:
-        artifact.save_model(folder, method, step=outcome.progress.step, finished=finished)
-    return Pretrained(method.eval(), schema, config, finished), outcome
+        finished = outcome.interrupted is None
+        artifact.save_model(folder, run.method, step=outcome.progress.step, finished=finished)
+    return outcome
 
 
 def _plan(
-    records: Records, choices: Choices, ignore: Iterable[str], device: torch.device
-) -> tuple[Config, Schema]:
+    records: Records,
+    choices: Choices,
+    ignore: Iterable[str],
+    device: torch.device,
+    aside: Aside,
+) -> tuple[Records, Config, Schema]:
     """Decide everything that a new run needs to know before its first step."""
-    schema = infer_schema(
-        records,
-        modality=choices.modality,
-        ignore=ignore,
-        settings=choices.settings.get("modality"),
-        seed=choices.seed,
-    )
+
+    def infer(some: Records) -> Schema:
+        return infer_schema(
+            some,
+            modality=choices.modality,
+            ignore=ignore,
+            settings=choices.settings.get("modality"),
+            seed=choices.seed,
+        )
+
     train = TrainSettings(**choices.settings.get("train", {}))
+    records, schema = vet(records, infer, aside, most=_looked_at(train))
     held_out = num_held_out(len(records), train.holdout)
-    found = artifact.fingerprint(records, schema.modality)
     learnt, _ = split(records.only(schema.modality.columns), held_out, choices.seed)
     pieces, _ = schema.modality.unfold(learnt)
     config = resolve(
@@ -142,31 +180,48 @@ def _plan(
             "source": records.source,
             "samples": len(records),
             "held_out": held_out,
-            "fingerprint": found,
+            "skip_bad": aside.most,
+            "set_aside": aside.samples,
+            "fingerprint": artifact.fingerprint(records, schema.modality),
         },
         version=VERSION,
     )
-    return config, schema
+    return records, config, schema
 
 
-def _batches(records: Records, config: Config, spec: Modality) -> tuple[Batches, list[Batch]]:
+def _looked_at(train: TrainSettings) -> int:
+    """Samples to read before training: no more than the training would."""
+    if train.epochs is not None or train.minutes is not None:
+        return MOST_LOOKED_AT
+    return min(MOST_LOOKED_AT, (train.steps or DEFAULT_STEPS) * MOST_SAMPLES)
+
+
+def _tell_aside(folder: Path | None, aside: Aside) -> None:
+    """Say how many samples were set aside, and list them in the run's folder."""
+    if not aside.found:
+        return
+    if folder is None:
+        log.warning("%d bad samples were set aside: %s", len(aside.found), aside.found[0])
+        return
+    lines = [json.dumps(asdict(one), ensure_ascii=False) for one in aside.found]
+    path = folder / artifact.SET_ASIDE
+    write_text_atomically(path, "".join(f"{line}\n" for line in lines))
+    log.warning("%d bad samples were set aside; %s lists them", len(aside.found), path)
+
+
+def _batches(
+    records: Records, config: Config, spec: Modality, aside: Aside
+) -> tuple[Batches, list[Batch]]:
     """Return training batches, and the held-out samples in memory."""
     train, held_out = (
         spec.unfold(part)[0]
         for part in split(records.only(spec.columns), config.data["held_out"], config.seed)
     )
     size = int(config.train.batch_size)
-    batches = Batches(spec, train, batch_size=size, seed=config.seed)
+    workers = None if config.train.workers == "auto" else int(config.train.workers)
+    batches = Batches(spec, train, batch_size=size, seed=config.seed, workers=workers, aside=aside)
     rng = np.random.default_rng([config.seed, 2])
     return batches, _read_all(spec, held_out.sample(MOST_HELD_OUT, rng), size)
-
-
-def _look_ahead(batches: Batches, settings: TrainSettings) -> None:
-    """Read what the first pass will read, so that a bad sample stops the run before it begins."""
-    most = math.ceil(MOST_LOOKED_AT / batches.batch_size)
-    total = total_steps(settings, batches.per_pass) or most
-    for number in range(min(batches.per_pass, total, most)):
-        batches.read(number)
 
 
 def num_held_out(num_samples: int, share: float) -> int:
@@ -194,60 +249,6 @@ def _read_all(spec: Modality, records: Records, batch_size: int) -> list[Batch]:
     parts = np.array_split(positions, math.ceil(len(positions) / batch_size) or 1)
     # A contrast needs two samples.
     return [spec.batch(records, part) for part in parts if len(part) >= 2]
-
-
-def _check_same(
-    config: Config,
-    schema: Schema,
-    records: Records,
-    settings: Mapping[str, Any],
-    ignore: Iterable[str],
-) -> None:
-    """Refuse to resume a run with other data or other settings than it began with."""
-    expected = int(config.data["samples"])
-    if len(records) != expected:
-        raise DataError(
-            f"{records.source} must be the data that the run began with; got {len(records)} "
-            f"samples instead of {expected}. Resume with the same data, or start a new run."
-        )
-    spec = schema.modality
-    if artifact.fingerprint(records, spec) != config.data.get("fingerprint"):
-        raise DataError(
-            f"{records.source} must be the data that the run began with; it has as many samples "
-            f"as {config.data['source']} had, but other values. Resume with the same data, or "
-            f"start a new run."
-        )
-    began = Choices(
-        method=config.method,
-        masking=config.masking or "random",
-        size=config.size,
-        seed=config.seed,
-        settings={
-            **config.settings,
-            "network": vars(config.network),
-            "train": vars(config.train),
-        },
-    )
-    asked = choose(replace(began, modality="auto"), settings)
-    changed = [
-        f"{section}.{name} = {value!r} instead of {began.settings[section].get(name)!r}"
-        for section, values in asked.settings.items()
-        for name, value in values.items()
-        if value != began.settings[section].get(name) and value != "auto"
-    ]
-    changed += [
-        f"{name} = {getattr(asked, name)!r} instead of {getattr(began, name)!r}"
-        for name in ("method", "masking", "size", "seed")
-        if getattr(asked, name) not in (getattr(began, name), "auto")
-    ]
-    if asked.modality != "auto" and KINDS[asked.modality][0] != spec.kind:
-        changed.append(f"modality = {asked.modality!r} instead of {spec.kind!r}")
-    changed += [f"ignore = {name!r}, which was input" for name in ignore if name in spec.columns]
-    if changed:
-        raise ConfigError(
-            f"Pretrain.resume must go on with the settings that the run began with; got "
-            f"{'; '.join(changed)}. Leave them out, or start a new run."
-        )
 
 
 def _first_line(device: torch.device, config: Config, spec: Modality) -> str:

@@ -1,8 +1,4 @@
-"""Arrow tables, from whatever file or library, as records.
-
-A table becomes columns here whatever it came from, so that a CSV file and a data frame of the
-same values give the same records.
-"""
+"""Arrow arrays as numpy columns: numbers, dates, strings, and lists of numbers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,33 +7,8 @@ import numpy as np
 
 from metamae.columns import Array
 from metamae.errors import DataError
-from metamae.files import check_field, check_names, legible
-from metamae.records import Records
+from metamae.files import legible
 from metamae.values import as_column
-
-
-def table_records(
-    table: Any, source: str, *, field: str | None = None, row_word: str = "row", first_row: int = 0
-) -> Records:
-    """Turn an Arrow table into records.
-
-    Raises:
-        DataError: If it is empty, or a column has no legal name or an unfit type.
-    """
-    names = [str(name) for name in table.column_names]
-    check_names(source, names)
-    check_field(source, field, names)
-    if not table.num_rows or not names:
-        raise DataError(
-            f"{source} must hold at least one row; got {table.num_rows} rows of {len(names)} "
-            "columns. A table with a row per sample would do."
-        )
-    columns = {
-        name: arrow_column(f"{source}, column {name!r}", table.column(position))
-        for position, name in enumerate(names)
-        if field in (None, name)
-    }
-    return Records(columns, source, row_word=row_word, first_row=first_row)
 
 
 def arrow_column(owner: str, values: Any) -> Array:
@@ -48,8 +19,14 @@ def arrow_column(owner: str, values: Any) -> Array:
     lists of equal shapes become (S, ...), others an object array of arrays.
 
     Raises:
-        DataError: If the type cannot be a column.
+        DataError: If the type cannot be a column, or there is no value at all.
     """
+    column = arrow_values(owner, values)
+    return column if column.dtype == object else as_column(owner, column)
+
+
+def arrow_values(owner: str, values: Any) -> Array:
+    """Do as `arrow_column` does with a part of a column, which may be empty."""
     import pyarrow as pa
 
     convert: Callable[[str, Any], Array] | None = None
@@ -74,7 +51,8 @@ def _numbers(owner: str, values: Any) -> Array:
     types, kind = pa.types, values.type
     # numpy knows a missing value among floating numbers and dates only.
     holds_gaps = types.is_floating(kind) or types.is_date(kind) or types.is_timestamp(kind)
-    if types.is_decimal(kind) or (values.null_count and not holds_gaps):
+    whole = types.is_null(kind) or types.is_decimal(kind)
+    if whole or (values.null_count and not holds_gaps):
         values = values.cast(pa.float64())
     return np.asarray(values.to_numpy())
 
@@ -103,13 +81,18 @@ def _seconds(owner: str, values: Any) -> Array:
 def _tensors(owner: str, values: Any) -> Array:
     if values.null_count:
         raise DataError(f"{owner} must hold a tensor in every row; got none in some. Drop those.")
-    return np.concatenate([c.to_numpy_ndarray() for c in values.chunks if len(c)])
+    parts = [c.to_numpy_ndarray() for c in values.chunks if len(c)]
+    if not parts:
+        return np.empty((0, *values.type.shape), dtype=values.type.value_type.to_pandas_dtype())
+    return np.concatenate(parts)
 
 
 def _lists(owner: str, values: Any) -> Array:
     import pyarrow as pa
 
-    whole = pa.concat_arrays(values.chunks)
+    whole = values.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):  # older versions keep an empty one
+        whole = pa.array([], type=values.type) if not values.num_chunks else whole.chunk(0)
     if whole.null_count:
         row = int(np.flatnonzero(whole.is_null().to_numpy(zero_copy_only=False))[0])
         raise DataError(
@@ -118,7 +101,7 @@ def _lists(owner: str, values: Any) -> Array:
         )
     equal = _dense(owner, whole)
     if equal is not None:
-        return as_column(owner, equal)
+        return equal
     ragged = np.empty(len(whole), dtype=object)
     inner = _dense(owner, whole.flatten())
     if inner is not None:
@@ -133,6 +116,9 @@ def _lists(owner: str, values: Any) -> Array:
                 f"lengths within the one at position {row}. Pad them to one length."
             )
         ragged[row] = one[0]
+    dtype = np.result_type(*{value.dtype for value in ragged})
+    for row, value in enumerate(ragged):
+        ragged[row] = value.astype(dtype, copy=False)
     return ragged
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,9 +55,47 @@ def guess_layout(
             f"for samples of shape {sides}. {max(1, min(3, len(sides) - 1))} would do."
         )
     layout = "none" if len(sides) == axes else _channel_end(sides)
+    return axes, layout, _assumed(f"shape {sides}", axes, layout)
+
+
+def guess_ragged_layout(
+    sizes: NDArray[np.int64], dtype: np.dtype[Any], axes: int = 0
+) -> tuple[int, str, str]:
+    """Guess where the channels stand in samples of different shapes.
+
+    All samples have as many channels, so an end whose side always is the same is taken for the
+    channels where the other end's varies; two sides that both vary are a grey image.
+
+    Args:
+        sizes: Shape of every sample, (S, A).
+        dtype: Type of the values.
+        axes: Axes besides channels if known, else 0.
+
+    Returns:
+        As `guess_layout`.
+
+    Raises:
+        ConfigError: If samples of those shapes cannot have that many axes.
+    """
+    low, high = sizes.min(axis=0), sizes.max(axis=0)
+    same = low == high
+    sides = tuple(int(side) for side in np.median(sizes, axis=0))
+    A = len(sides)
+    if axes == 0 and A == 2 and not same.any():
+        axes = 2
+    guessed, layout, _ = guess_layout((len(sizes), *sides), dtype, axes)
+    if axes == 0 and A == 3 and guessed == 2 and not (same[0] or same[-1]):
+        guessed, layout = 3, "none"
+    if layout != "none" and same[0] != same[-1]:
+        layout = "first" if same[0] else "last"
+    shown = " x ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(low, high, strict=True))
+    return guessed, layout, _assumed(f"shapes {shown}", guessed, layout)
+
+
+def _assumed(shapes: str, axes: int, layout: str) -> str:
     where = "no channel axis" if layout == "none" else f"channels {layout}"
     kind = {1: "series", 2: "images", 3: "volumes"}[axes]
-    return axes, layout, f"samples of shape {sides} taken as {kind}, {where} (override: layout)"
+    return f"samples of {shapes} taken as {kind}, {where} (override: layout)"
 
 
 def _channel_end(sides: tuple[int, ...]) -> str:
@@ -72,7 +110,9 @@ def _guess_axes(sides: tuple[int, ...], dtype: np.dtype[Any]) -> int:
         picture = sides[0] == sides[1] or (dtype == np.uint8 and min(sides) >= 8)
         return 2 if picture else 1
     if len(sides) == 3:
-        return 2 if min(sides[0], sides[-1]) <= 32 else 3
+        # A volume has fewer slices than pixels along a side, a spectrum may have more bands.
+        bands = sides[1] == sides[2] < sides[0] or sides[0] == sides[1] < sides[2]
+        return 2 if bands or min(sides[0], sides[-1]) <= 32 else 3
     return min(3, max(1, len(sides) - 1))
 
 
@@ -131,6 +171,40 @@ def from_cells(cells: Tensor, counts: tuple[int, ...], cell: tuple[int, ...]) ->
     return x.permute(0, 1 + 2 * axes, *paired).reshape(B, -1, *full)
 
 
+def pack(values: Sequence[Tensor], cell: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Cut samples of different sizes into cells, side by side.
+
+    Args:
+        values: (C, *size) each, NaN where missing.
+        cell: Points of a cell along each axis.
+
+    Returns:
+        Cells (B, N, P), 0 where nothing is known, with as many as the largest sample has; and
+        True where a value is known, (B, N, P).
+    """
+    size = np.array([v.shape[1:] for v in values])
+    counts = -(-size // np.array(cell))
+    shape = (len(values), int(counts.prod(axis=1).max()), len(values[0]) * math.prod(cell))
+    cells, valid = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
+    # Samples of one size are cut together: windows are nearly all of one size.
+    _, first, group = np.unique(size, axis=0, return_index=True, return_inverse=True)
+    for number, one in enumerate(first.tolist()):
+        rows = np.flatnonzero(group.ravel() == number)
+        along = tuple(counts[one].tolist())
+        at, N = torch.from_numpy(rows), math.prod(along)
+        together = torch.stack([values[row] for row in rows.tolist()])
+        cells[at, :N] = to_cells(together.nan_to_num(0.0), along, cell)
+        valid[at, :N] = to_cells(~together.isnan(), along, cell)
+    return cells, valid
+
+
+def lay(cells: Tensor, size: tuple[int, ...], cell: tuple[int, ...]) -> Tensor:
+    """Undo `to_cells` and drop what reaches beyond: (B, N or more, P) -> (B, C, *size)."""
+    counts = tuple(-(-n // c) for n, c in zip(size, cell, strict=True))
+    full = from_cells(cells[:, : math.prod(counts)], counts, cell)
+    return full[(slice(None), slice(None), *(slice(n) for n in size))]
+
+
 def neighbours(counts: tuple[int, ...]) -> Tensor:
     """Positions of the cells that share a face with each cell, (N, 2 * axes), -1 at the rim."""
     at = torch.arange(math.prod(counts)).reshape(counts)
@@ -142,3 +216,47 @@ def neighbours(counts: tuple[int, ...]) -> Tensor:
         moved[tuple(rim)] = -1
         found.append(moved.flatten())
     return torch.stack(found, dim=1)
+
+
+def cells_along(size: Tensor, cell: tuple[int, ...]) -> Tensor:
+    """Cells along each axis of lattices of different sizes: (B, axes) -> (B, axes)."""
+    return (size + (size.new_tensor(cell) - 1)).div(size.new_tensor(cell), rounding_mode="floor")
+
+
+def places(counts: Tensor, num_tokens: int) -> Tensor:
+    """Place of every cell along each axis of its own lattice.
+
+    Args:
+        counts: Cells along each axis, (B, axes); a lattice without cells has 0.
+        num_tokens: N.
+
+    Returns:
+        (B, N, axes), for the first cells of each lattice; 0 behind its last.
+    """
+    at = torch.arange(num_tokens, device=counts.device)[:, None]  # (N, 1)
+    at = at // _strides(counts)[:, None] % counts.clamp(min=1)[:, None]
+    return at * _exists(counts, num_tokens)[..., None]
+
+
+def ragged_neighbours(counts: Tensor, num_tokens: int) -> Tensor:
+    """`neighbours` for lattices of different sizes, side by side: (B, N, 2 * axes)."""
+    exists = _exists(counts, num_tokens)
+    place, strides = places(counts, num_tokens), _strides(counts)
+    itself = torch.arange(num_tokens, device=counts.device)
+    found = []
+    for axis, step in itertools.product(range(counts.shape[1]), (1, -1)):
+        to = place[..., axis] + step
+        there = exists & (to >= 0) & (to < counts[:, axis : axis + 1])
+        found.append(torch.where(there, itself + step * strides[:, axis : axis + 1], -1))
+    return torch.stack(found, dim=2)
+
+
+def _strides(counts: Tensor) -> Tensor:
+    """Cells from one to the next along each axis, (B, axes)."""
+    behind = counts.clamp(min=1).flip(1).cumprod(1).flip(1)
+    return torch.cat([behind[:, 1:], torch.ones_like(behind[:, :1])], dim=1)
+
+
+def _exists(counts: Tensor, num_tokens: int) -> Tensor:
+    """True where a lattice has an n-th cell, (B, N)."""
+    return torch.arange(num_tokens, device=counts.device) < counts.prod(1)[:, None]

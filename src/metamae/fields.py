@@ -1,0 +1,224 @@
+"""Which columns make up which field of a mixture, and which samples have a field at all."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metamae.checks import check_between
+from metamae.columns import Array, Column, Index
+from metamae.errors import ConfigError
+from metamae.records import Records
+from metamae.registry import did_you_mean
+
+LOOK_AT = 1024  # samples that a column's kind is guessed from
+# A column of strings with at most so many different values, each twice on average, is one of
+# categories and not of texts.
+MOST_CATEGORIES = 64
+CHUNK = 1024  # samples that are read at once to see whether they have a value
+KEYS = ("name", "kind", "columns", "settings")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a mixture as it is asked for.
+
+    Attributes:
+        name: What it is called.
+        kind: Registered name of its modality.
+        columns: What it is made of.
+        settings: The user's choices for that modality.
+    """
+
+    name: str
+    kind: str
+    columns: tuple[str, ...]
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def choose_fields(records: Records, parts: Any = None) -> tuple[list[Field], list[str]]:
+    """Read the setting `parts` of a mixture, or guess the fields from the columns.
+
+    Args:
+        records: Training data.
+        parts: For each field a dict of the attributes of `Field`. None to make one of every
+            column of arrays or texts, and a table of all columns of single values.
+
+    Returns:
+        The fields, and a note if a column is left out.
+
+    Raises:
+        ConfigError: If `parts` is anything else, fields are fewer than 2, lack a column, or share
+            a column or a name.
+    """
+    if parts is not None and not isinstance(parts, list | tuple):
+        raise ConfigError(
+            f"Mixture.parts must be a list of fields; got {parts!r}. "
+            f'[{{"name": "text", "kind": "symbols"}}, ...] would do.'
+        )
+    fields, notes = _guess(records) if parts is None else ([_parse(part) for part in parts], [])
+    _check(fields, records)
+    return fields, notes
+
+
+def _parse(part: Any) -> Field:
+    if not isinstance(part, dict):
+        raise ConfigError(
+            f"Mixture.parts must hold a table of settings for each field; got {part!r}. "
+            f'{{"name": "text", "kind": "symbols"}} would do.'
+        )
+    for key in part:
+        if key not in KEYS:
+            raise ConfigError(
+                f"A part of a mixture has no setting {key!r}.{did_you_mean(key, KEYS)}"
+            )
+    name, kind = part.get("name"), part.get("kind")
+    columns, settings = part.get("columns", [name]), part.get("settings", {})
+    for key, value, legal, rule in (
+        ("name", name, isinstance(name, str) and name, "a word"),
+        ("kind", kind, isinstance(kind, str), "the name of a modality"),
+        ("columns", columns, _are_names(columns), "a list of names of columns"),
+        ("settings", settings, isinstance(settings, dict), "a table of settings"),
+    ):
+        if not legal:
+            raise ConfigError(
+                f"Mixture.parts: {key} must be {rule}; got {value!r} in {part}. "
+                f'{{"name": "text", "kind": "symbols", "columns": ["text"]}} would do.'
+            )
+    return Field(str(name), str(kind), tuple(columns), settings)
+
+
+def _are_names(columns: Any) -> bool:
+    listed = isinstance(columns, list | tuple) and len(columns) > 0
+    return listed and all(isinstance(column, str) for column in columns)
+
+
+def _check(fields: Sequence[Field], records: Records) -> None:
+    if len(fields) < 2:
+        raise ConfigError(
+            f"Mixture.parts must be at least 2; got {[part.name for part in fields]} from the "
+            f"columns {', '.join(records)}. Name the parts, or choose the modality of the one."
+        )
+    twice = [name for name, count in Counter(part.name for part in fields).items() if count > 1]
+    if twice:
+        raise ConfigError(
+            f"Mixture.parts must have different names; got {twice[0]!r} twice. Give "
+            f"parts with other names."
+        )
+    owner: dict[str, str] = {}
+    for part in fields:
+        for column in part.columns:
+            if column not in records.columns:
+                raise ConfigError(
+                    f"Mixture.parts: {part.name!r} must be made of columns of {records.source}; "
+                    f"got {column!r}.{did_you_mean(column, records)}"
+                )
+            if column in owner:
+                raise ConfigError(
+                    f"Mixture.parts must not share a column; got {column!r} in "
+                    f"{owner[column]!r} and {part.name!r}. Take it out of one."
+                )
+            owner[column] = part.name
+
+
+def check_settings(field: Field, known: Iterable[str]) -> None:
+    """Raise ConfigError if a field has a setting that its modality does not know."""
+    for key in field.settings:
+        if key not in (known := list(known)):
+            raise ConfigError(
+                f"Mixture.parts: {field.kind!r} of {field.name!r} has no setting {key!r}."
+                f"{did_you_mean(key, known)}"
+            )
+
+
+def check_weights(fields: Sequence[Field], weights: Any) -> tuple[float, ...]:
+    """Return the weight of every field, 1 where none is given.
+
+    Raises:
+        ConfigError: If weights are not positive numbers by the names of fields.
+    """
+    names = [part.name for part in fields]
+    if weights is not None and not isinstance(weights, dict):
+        raise ConfigError(
+            f"Mixture.weights must be a number for each part; got {weights!r}. "
+            f"{{{names[0]!r}: 2.0}} would do."
+        )
+    for name, value in (weights or {}).items():
+        if name not in names:
+            raise ConfigError(f"Mixture.weights: no part {name!r}.{did_you_mean(name, names)}")
+        check_between(f"Mixture.weights[{name!r}]", value, 0, float("inf"))
+    return tuple(float((weights or {}).get(name, 1.0)) for name in names)
+
+
+def _guess(records: Records) -> tuple[list[Field], list[str]]:
+    fields, single, notes = [], [], []
+    for name in records:
+        kind = _guess_kind(records[name])
+        if kind is None:
+            single.append(name)
+        else:
+            fields.append(Field(name, kind, (name,)))
+    if len(single) > 1:
+        fields.append(Field("table", "table", tuple(single)))
+    elif single:
+        notes.append(
+            f"column {single[0]!r} is left out: one column of single values is no table "
+            f"(override: --set parts=...)"
+        )
+    return fields, notes
+
+
+def _guess_kind(column: Column) -> str | None:
+    """Modality that a column is likely to be of; None if it holds single values."""
+    if len(column.shape) > 1:
+        return "grid" if len(column.shape) > 2 else "table"
+    if column.dtype != object:
+        return None
+    some = np.asarray(column[np.arange(min(LOOK_AT, len(column)))])
+    values = [value for value in some if value is not None]
+    if values and all(isinstance(value, str) for value in values):
+        different = len(set(values))
+        few = different <= MOST_CATEGORIES and 2 * different <= len(values)
+        return None if few else "symbols"
+    return "grid" if any(np.ndim(value) > 0 for value in values) else None
+
+
+def hold(records: Records, index: Index) -> Records:
+    """Return some samples with their values in memory."""
+    some = records.subset(index)
+    every = np.arange(len(index))
+    return replace(some, columns={name: np.asarray(some[name][every]) for name in some})
+
+
+def given(records: Records, kind: str) -> NDArray[np.bool_]:
+    """Say which samples have a field that is made of these columns, (S,), reading a few at a time.
+
+    A value is missing if it is None, empty, or only NaN. One value is enough for a table; any
+    other field needs all of its columns, a recording its rate.
+    """
+    there = np.full(len(records), kind != "table")
+    for start in range(0, len(records), CHUNK):
+        some = np.arange(start, min(start + CHUNK, len(records)))
+        for column in records.columns.values():
+            found = True if column.dtype.kind in "iub" else _given(np.asarray(column[some]))
+            there[some] = there[some] | found if kind == "table" else there[some] & found
+    return there
+
+
+def _given(values: Array) -> NDArray[np.bool_]:
+    if values.dtype == object:
+        return np.array([_is_given(value) for value in values], dtype=bool)
+    if values.dtype.kind not in "fmM":
+        return np.ones(len(values), dtype=bool)
+    return np.asarray(~np.isnan(values).reshape(len(values), -1).all(axis=1))
+
+
+def _is_given(value: Any) -> bool:
+    if value is None or isinstance(value, str):
+        return bool(value)
+    array = np.asarray(value)
+    return bool(_given(array.reshape(1, -1))[0]) if array.size and array.dtype != object else False

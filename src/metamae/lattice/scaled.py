@@ -1,0 +1,149 @@
+"""Samples of a lattice read, checked, and brought to the scale of the training data."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metamae.columns import Array, Index
+from metamae.errors import DataError
+from metamae.lattice.channels import scale
+from metamae.lattice.geometry import LAYOUTS
+from metamae.lattice.intake import Intake
+from metamae.records import Records
+
+# Means and standard deviations are taken from so many samples, which gives three digits, or from
+# fewer large ones.
+STATISTICS_FROM = 4096
+STATISTICS_VALUES = 2**25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled:
+    """Reads samples in standard deviations from the mean of each channel.
+
+    Args:
+        intake: How values are read.
+        described: What a sample is called in messages, e.g. "series, 6 channel(s) x 100".
+        axes: Axes of a lattice besides its channels.
+        mean: Mean of each channel, (C,).
+        std: Standard deviation of each channel, (C,).
+    """
+
+    intake: Intake
+    described: str
+    axes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def equal(self, records: Records, index: Index, size: tuple[int, ...]) -> Tensor:
+        """Read samples of one size, (B, C, *size) float32, NaN where missing.
+
+        Raises:
+            DataError: If they have another size, or a value is infinite, or a sample has none.
+        """
+        rows = np.asarray(records[self.intake.column][index])
+        channels_first = LAYOUTS[self.intake.layout]
+        found = channels_first(np.empty((0, *rows.shape[1:]))) if rows.ndim > 1 else rows
+        if rows.dtype.kind not in "fiub" or found.shape[1:] != (len(self.mean), *size):
+            raise DataError(
+                f"{records.source}: field {self.intake.column!r} must hold samples of "
+                f"{self.described} (channels {self.intake.layout}), as in training; got shape "
+                f"{rows.shape[1:]} of {rows.dtype}. Cut, pad or resample them to that shape."
+            )
+        values = self._scale(channels_first(rows))
+        # One sum tells that all is well; what it may be instead is looked for only then.
+        if not values.sum().isfinite():
+            self._check(values, records, index)
+        return values
+
+    def ragged(self, records: Records, index: Index) -> list[Tensor]:
+        """Read samples of any size, (C, *size) float32 each, NaN where missing.
+
+        Raises:
+            DataError: As `equal`, and if one has another number of channels.
+        """
+        values = [self._scale(lattice) for lattice in self.unscaled(records, index)]
+        for position, value in zip(index, values, strict=True):
+            if not value.sum().isfinite():
+                self._check(value[None], records, np.array([position]))
+        return values
+
+    def unscaled(self, records: Records, index: Index) -> list[Array]:
+        """Read samples of any size as they are, (C, *size) each.
+
+        Raises:
+            DataError: If one has another number of channels, or holds no numbers.
+        """
+        values = self.intake.read(records, index)
+        for position, lattice in zip(index.tolist(), values, strict=True):
+            if len(lattice) != len(self.mean):
+                raise records.error(
+                    position,
+                    f"field {self.intake.column!r} must hold samples of {self.described} (channels "
+                    f"{self.intake.layout}), as in training; got {len(lattice)} channel(s). Choose "
+                    f"the same channels, or pretrain on these samples.",
+                )
+        return values
+
+    def measure(
+        self, records: Records, sizes: Index, rng: np.random.Generator, *, ragged: bool
+    ) -> tuple[tuple[float, ...], tuple[float, ...], list[str]]:
+        """Measure each channel on some samples that `rng` chooses.
+
+        Args:
+            records: Training data, cut into windows.
+            sizes: Sizes of some of their lattices, (S, axes).
+            rng: Chooses.
+            ragged: Whether samples differ in size.
+
+        Returns:
+            Means, standard deviations and warnings, as `scale` does.
+        """
+        values = len(self.mean) * math.ceil(sizes.prod(axis=1).mean())
+        most = STATISTICS_VALUES // max(1, values)
+        some = records.sample(max(16, min(STATISTICS_FROM, most)), rng)
+        if ragged:
+            return scale(self.unscaled(some, np.arange(len(some))), some)
+        return scale(LAYOUTS[self.intake.layout](np.asarray(some[self.intake.column][:])), some)
+
+    def restore(self, values: Array) -> NDArray[np.float64]:
+        """Bring values (..., C, *size) back to the user's units."""
+        mean, std = self._columns(np.dtype(np.float64))
+        return np.asarray(values * std + mean)
+
+    def _scale(self, values: Array) -> Tensor:
+        # Float32 cannot hold, say, seconds since 1970: scaled first, rounded second.
+        mean, std = self._columns(np.result_type(values.dtype, np.float32))
+        with np.errstate(over="ignore"):
+            return torch.from_numpy(((values - mean) / std).astype(np.float32))
+
+    def _columns(self, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+        """Mean and standard deviation of each channel, (C, 1, ...)."""
+        shape = (len(self.mean), *[1] * self.axes)
+        mean, std = (np.array(v).reshape(shape).astype(dtype) for v in (self.mean, self.std))
+        return mean, std
+
+    def _check(self, values: Tensor, records: Records, index: Index) -> None:
+        """Refuse infinity, and samples without any value, among (B, C, *size)."""
+        flat = values.flatten(1)
+        # A sample without any value lacks the first one too.
+        empty = flat[:, 0].isnan().nonzero()[:, 0]
+        empty = empty[flat[empty].isnan().all(dim=1)]
+        if len(empty):
+            raise records.error(
+                int(index[int(empty[0])]),
+                f"field {self.intake.column!r} must hold at least one value; got only NaN. Leave "
+                f"this sample out.",
+            )
+        infinite = flat.isinf()
+        if infinite.any():
+            raise records.error(
+                int(index[int(infinite.any(dim=1).nonzero()[0])]),
+                f"field {self.intake.column!r} must hold finite numbers; got infinity, or one too "
+                f"far from the training data for float32. NaN marks a value as missing.",
+            )

@@ -1,0 +1,1 @@
+"""The columns of a table: measured once on the training data, scaled by that ever after."""

@@ -1,0 +1,1 @@
+"""What readers of media files share: finding the files, their labels, and decoding pictures."""

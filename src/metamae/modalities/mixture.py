@@ -1,0 +1,394 @@
+"""Several fields of one sample learnt together: image and caption, sensors, table and text.
+
+Each field is a part with a modality, tokens, head and error of its own. The tokens of all parts
+stand one behind the other and pass through one encoder. A field may be missing in a sample, as
+long as the sample has another one.
+
+Left alone, the field of most tokens or of the largest error would rule the loss: an image of 64
+cells beside a caption of 12 letters, nats of text beside squares of numbers. Therefore
+
+- a part's errors are divided by the error of its best constant guess in the training data, so
+  that 1 means "as good as knowing nothing" in every field;
+- a token of a field with n of the N tokens of a sample that has F fields counts N / (F n), so that
+  every field of a sample has the same weight in all, and a token counts 1 on average.
+
+`baseline` is scaled in the same way: the share that is explained, R², stays comparable.
+
+Tokens touch only tokens of their own field, since fields share no space. A part without geometry
+has all of its own tokens as neighbours.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from metamae.columns import Array, Index
+from metamae.errors import ConfigError, DataError
+from metamae.fields import Field, check_settings, check_weights, choose_fields, given, hold
+from metamae.modalities.base import Features, Modality, Tokenizer
+from metamae.networks.positions import Learned
+from metamae.networks.transformer import xavier_linear
+from metamae.records import Records
+from metamae.registry import Registry
+from metamae.slots import JoinedPlaces, Slot, find_slots, join_neighbours, num_places, token_weights
+from metamae.types import Batch, Tokens
+
+# What a part may be: every modality but this one.
+PARTS = Registry(
+    "metamae.modalities",
+    "modality of a part",
+    {"grid": "Grid", "points": "Points", "symbols": "Symbols", "table": "Table"},
+)
+SMALLEST = 0.01  # error of the constant guess of a part that hardly varies
+STATISTICS_FROM = 20_000  # samples that a part is measured on, at most
+SCALE_FROM = 256  # samples that the error of the constant guess is measured on
+CHUNK = 1024  # samples that are read at once to see which fields they have
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture(Modality):
+    """What the fields of one sample look like.
+
+    Args:
+        parts: Name and spec of each, in the order of their tokens.
+        scales: Mean error of each part's best constant guess in the training data.
+        weights: Of each part in the loss.
+        features: Number of raw features of each part.
+    """
+
+    kind: ClassVar[str] = "mixture"
+    description: ClassVar[str] = "several fields of one sample: image and text, table and series"
+
+    parts: tuple[tuple[str, Modality], ...]
+    scales: tuple[float, ...]
+    weights: tuple[float, ...]
+    features: tuple[int, ...]
+
+    @classmethod
+    def infer(  # type: ignore[override]  # settings are each modality's own
+        cls,
+        records: Records,
+        rng: np.random.Generator,
+        *,
+        parts: list[dict[str, Any]] | None = None,
+        weights: dict[str, float] | None = None,
+    ) -> tuple["Mixture", list[str]]:
+        """Measure the training data.
+
+        Args:
+            records: Training data; a value that is None, only NaN or empty is a missing one.
+            rng: Source of the subsamples that statistics are taken from.
+            parts: One {"name", "kind", "columns", "settings"} for each: kind is a modality,
+                columns are those it is made of (the one called as the part, if left out), and
+                settings are that modality's own. None to make one part of every column of
+                arrays or texts, and a table of all columns of single values.
+            weights: Part -> its weight in the loss; 1 where nothing is said.
+
+        Raises:
+            ConfigError: If parts or weights do not fit the columns or each other, or the samples
+                of a part would have to be cut into windows.
+        """
+        fields, notes = choose_fields(records, parts)
+        found = check_weights(fields, weights)
+        some = records.sample(STATISTICS_FROM, rng)
+        specs, measured = [], []
+        for field in fields:
+            own = some.only(field.columns)
+            own = own.subset(np.flatnonzero(given(own, field.kind)))
+            spec, more = _infer(field, own, rng)
+            specs.append((field.name, spec))
+            measured.append(_measure(spec, own, rng))
+            if len(own) < len(some):
+                more.append(f"missing in {len(some) - len(own)} of {len(some)} samples")
+            notes += [f"part {field.name!r}: {note}" for note in (spec.describe(), *more)]
+        spec = cls(
+            parts=tuple(specs),
+            scales=tuple(scale for scale, _ in measured),
+            weights=found,
+            features=tuple(size for _, size in measured),
+        )
+        spec.unfold(records)
+        return spec, notes
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(column for _, part in self.parts for column in part.columns)
+
+    @property
+    def fields(self) -> list[tuple[str, bool]]:
+        """Name of each part, and whether it varies in length."""
+        return [(name, part.varies) for name, part in self.parts]
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(num_places(part.num_tokens, part.varies) for _, part in self.parts)
+
+    @property
+    def mask_ratio(self) -> float:
+        """Mean of the parts' own, weighted by their tokens."""
+        tokens = [part.num_tokens for _, part in self.parts]
+        shares = [part.mask_ratio for _, part in self.parts]
+        return sum(n * r for n, r in zip(tokens, shares, strict=True)) / sum(tokens)
+
+    @property
+    def varies(self) -> bool:
+        return True
+
+    def describe(self) -> str:
+        return "; ".join(f"{name}: {part.describe()}" for name, part in self.parts)
+
+    def lengths(self, records: Records) -> Index:
+        """Tokens of each field of each sample, (S, F), 0 where it is missing."""
+        there = self._there(records, np.arange(len(records)))
+        lengths = np.zeros(there.shape, dtype=np.int64)
+        for number, (_, part) in enumerate(self.parts):
+            rows = np.flatnonzero(there[:, number])
+            if len(rows):
+                own = part.lengths(records.only(part.columns).subset(rows))
+                lengths[rows, number] = part.num_tokens if own is None else own
+        return lengths
+
+    def unfold(self, records: Records) -> tuple[Records, None]:
+        """Return the samples as they are.
+
+        Raises:
+            ConfigError: If those of a part would have to be cut into windows: there is no saying
+                which window of one field belongs to which of another.
+        """
+        for name, part in self.parts:
+            own = records.only(part.columns)
+            if any(column.dtype == object for column in own.columns.values()):
+                own = own.subset(np.flatnonzero(given(own, part.kind)))
+            if len(own) and part.unfold(own)[1] is not None:
+                raise ConfigError(
+                    f"Mixture.parts: {name!r} must hold samples that are taken whole; got some "
+                    f"that would be cut into windows. Raise the window in the settings of this "
+                    f"part, or cut the samples of all fields alike beforehand."
+                )
+        return records, None
+
+    def present(self, records: Records, index: Index) -> NDArray[np.bool_]:
+        return np.asarray(self._there(records, index).any(axis=1))
+
+    def batch(self, records: Records, index: Index) -> Batch:
+        """Read samples.
+
+        Returns:
+            "part/key" for every entry of the batch of a part, and "part/weight" (B, N of the
+            part): how much a token counts, 0 where there is none. A part that all the samples
+            lack is left out. "valid" (B, N) where not all tokens are there.
+
+        Raises:
+            DataError: If a sample has none of the fields, or a field does not fit its part.
+        """
+        read = [_read(part, records, index) for _, part in self.parts]
+        has = np.stack([own for _, own in read], axis=1)  # (B, F)
+        if not has.any(axis=1).all():
+            raise records.error(
+                int(index[has.any(axis=1).argmin()]),
+                f"a sample must have at least one of {', '.join(name for name, _ in self.parts)}; "
+                f"got none. Leave this sample out.",
+            )
+        batch: Batch = {}
+        there: dict[str, Tensor] = {}
+        weights = []
+        for (name, part), share, (held, own) in zip(self.parts, self.weights, read, strict=True):
+            if own.any():
+                # A sample without the field repeats another's, which any part can compute with;
+                # it is masked like padding.
+                rows = np.where(own, np.arange(len(own)), own.argmax())
+                values = part.batch(held, rows)
+                batch |= {f"{name}/{key}": value for key, value in values.items()}
+                there[name] = _tokens(part, held, rows, values) & torch.from_numpy(own)[:, None]
+                weights.append(share)
+        for name, weight in zip(there, token_weights(list(there.values()), weights), strict=True):
+            batch[f"{name}/weight"] = weight
+        slots = find_slots(self.fields, batch)
+        valid = torch.cat([F.pad(slot.weight > 0, (0, slot.fill)) for slot in slots], dim=1)
+        return batch if valid.all() else {**batch, "valid": valid}
+
+    def raw(self, records: Records, index: Index) -> Features:
+        """Raw features of all parts, and a flag for each that is missing; 0 where it is."""
+        blocks = []
+        for (_, part), size in zip(self.parts, self.features, strict=True):
+            held, has = _read(part, records, index)
+            block = np.zeros((len(index), size + 1), dtype=np.float32)
+            if has.any():
+                block[has, :size] = part.raw(held, np.flatnonzero(has))
+            block[:, size] = ~has
+            blocks.append(block)
+        return np.concatenate(blocks, axis=1)
+
+    def _there(self, records: Records, index: Index) -> NDArray[np.bool_]:
+        """Say which sample has which field, (B, F), reading a few at a time."""
+        there = np.zeros((len(index), len(self.parts)), dtype=bool)
+        for start in range(0, len(index), CHUNK):
+            some = index[start : start + CHUNK]
+            for number, (_, part) in enumerate(self.parts):
+                there[start : start + CHUNK, number] = _read(part, records, some)[1]
+        return there
+
+    def tokenizer(self, width: int) -> "MixtureTokenizer":
+        return MixtureTokenizer(self, width)
+
+    def to_dict(self) -> dict[str, Any]:
+        parts = [[name, part.to_dict()] for name, part in self.parts]
+        return {**super().to_dict(), "parts": parts}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Mixture":
+        parts = [(name, PARTS.get(own["kind"]).from_dict(own)) for name, own in values["parts"]]
+        numbers = {key: tuple(values[key]) for key in ("scales", "weights", "features")}
+        return cls(parts=tuple(parts), **numbers)
+
+    @classmethod
+    def example(cls, num: int, rng: np.random.Generator) -> Records:
+        image = rng.normal(3.0, 2.0, (num, 1, 8, 8))
+        text = np.empty(num, dtype=object)
+        text[:] = ["".join(rng.choice(list("abc"), rng.integers(3, 15))) for _ in range(num)]
+        image[1::4], text[2::4] = np.nan, None
+        size, weight = rng.normal(size=(2, num))
+        return Records({"image": image, "text": text, "size": size, "weight": weight}, "example")
+
+
+class MixtureTokenizer(Tokenizer):
+    """Fields in, the tokens of all of them out.
+
+    A prediction has width D, whatever its field; the head of the field, which is a part of this
+    tokenizer, completes it, as the embedding table does that of a symbol.
+    """
+
+    def __init__(self, spec: Mixture, width: int):
+        super().__init__()
+        self.spec, self.width = spec, width
+        tokenizers: list[Tokenizer] = [part.tokenizer(width) for _, part in spec.parts]
+        self.parts = nn.ModuleList(tokenizers)
+        self.heads = nn.ModuleList([part.head(width) for part in tokenizers])
+        self.field = Learned(len(tokenizers), width)
+
+    def embed(self, batch: Batch) -> Tokens:
+        values, near, fields = [], [], []
+        found = find_slots(self.spec.fields, batch)
+        for slot in found:
+            own = self.tokenizers[slot.number].embed(slot.batch)
+            mark = self.field.table[slot.number]
+            values.append(slot.filled(own.values + mark))
+            near.append(own.neighbours)
+            fields += [slot.number] * slot.places
+        return Tokens(
+            torch.cat(values, dim=1),
+            join_neighbours(found, near),
+            ~batch["valid"] if "valid" in batch else None,
+            torch.tensor(fields, device=values[0].device),
+        )
+
+    def positions(self, width: int) -> nn.Module:
+        places = [part.positions(width) for part in self.tokenizers]
+        return JoinedPlaces(self.spec.fields, places, width)
+
+    def head(self, width: int) -> nn.Module:
+        """Return the map to width D, which the parts' own heads complete."""
+        return xavier_linear(width, self.width)
+
+    def error(self, predicted: Tensor, batch: Batch) -> Tensor:
+        """Error of each token in those of its part's best constant guess, times its weight."""
+        return self._weighted(
+            batch, lambda part, slot: part.error(self._complete(predicted, slot), slot.batch)
+        )
+
+    def baseline(self, batch: Batch) -> Tensor:
+        return self._weighted(batch, lambda part, slot: part.baseline(slot.batch))
+
+    def decode(self, predicted: Tensor, batch: Batch) -> NDArray[Any]:
+        """One dict per sample, (B,): part -> its values, None where the field is missing."""
+        return self._rows(
+            batch, lambda part, slot: part.decode(self._complete(predicted, slot), slot.batch)
+        )
+
+    def original(self, batch: Batch) -> NDArray[Any]:
+        return self._rows(batch, lambda part, slot: part.original(slot.batch))
+
+    def spread(self, hidden: Tensor, batch: Batch) -> NDArray[Any]:
+        """One dict per sample, (B,): part -> marks (bool) over its values; None as in `decode`."""
+        return self._rows(batch, lambda part, slot: part.spread(hidden[:, slot.range], slot.batch))
+
+    @property
+    def tokenizers(self) -> list[Tokenizer]:
+        """Those of the parts."""
+        return [part for part in self.parts if isinstance(part, Tokenizer)]
+
+    def _complete(self, predicted: Tensor, slot: Slot) -> Tensor:
+        """The part's own predictions, (B, N of the part, P of the part)."""
+        completed: Tensor = self.heads[slot.number](predicted[:, slot.range])
+        return completed
+
+    def _weighted(self, batch: Batch, error: Callable[[Tokenizer, Slot], Tensor]) -> Tensor:
+        parts = []
+        for slot in find_slots(self.spec.fields, batch):
+            own = error(self.tokenizers[slot.number], slot) / self.spec.scales[slot.number]
+            parts.append(F.pad(own * slot.weight, (0, slot.fill)))
+        return torch.cat(parts, dim=1)
+
+    def _rows(self, batch: Batch, values: Callable[[Tokenizer, Slot], Array]) -> NDArray[Any]:
+        found = find_slots(self.spec.fields, batch)
+        rows = np.empty(len(found[0].weight), dtype=object)
+        rows[:] = [{name: None for name, _ in self.spec.parts} for _ in rows]
+        for slot in found:
+            name = self.spec.parts[slot.number][0]
+            own = values(self.tokenizers[slot.number], slot)
+            for row in slot.weight.any(dim=1).nonzero().flatten().tolist():
+                rows[row][name] = own[row]
+        return rows
+
+
+def _infer(field: Field, own: Records, rng: np.random.Generator) -> tuple[Modality, list[str]]:
+    """Measure one part on the samples that have it."""
+    kind = PARTS.get(field.kind)
+    check_settings(field, kind.infer.__func__.__kwdefaults__ or {})
+    if len(own) < 2:
+        raise DataError(
+            f"{own.source}: part {field.name!r} of a mixture must be there in at least 2 samples; "
+            f"got {len(own)}. Leave it out."
+        )
+    found: tuple[Modality, list[str]] = kind.infer(own, rng, **field.settings)
+    return found
+
+
+def _measure(part: Modality, own: Records, rng: np.random.Generator) -> tuple[float, int]:
+    """Mean error of a part's best constant guess, and its number of raw features."""
+    some = own.sample(SCALE_FROM, rng)
+    index = np.flatnonzero(part.present(some, np.arange(len(some))))
+    batch = part.batch(some, index)
+    there = _tokens(part, some, index, batch)
+    # No weight has a say in the constant guess; drawing some must not move the global generator.
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        tokenizer = part.tokenizer(16)
+        errors = tokenizer.baseline(batch)
+    return max(float(errors[there].mean()), SMALLEST), part.raw(some, index[:1]).shape[1]
+
+
+def _read(part: Modality, records: Records, index: Index) -> tuple[Records, NDArray[np.bool_]]:
+    """Bring the columns of a part into memory, and say which of the samples have it, (B,)."""
+    held = hold(records.only(part.columns), index)
+    has = given(held, part.kind)
+    if has.any():
+        has[has] = part.present(held, np.flatnonzero(has))
+    return held, has
+
+
+def _tokens(part: Modality, held: Records, rows: Index, batch: Batch) -> Tensor:
+    """Say which tokens of a part's batch are there, (B, N of the part).
+
+    What is missing is told by the entry "valid" of a batch, in every modality.
+    """
+    if "valid" in batch:
+        return batch["valid"].flatten(2).any(dim=2) if batch["valid"].ndim > 2 else batch["valid"]
+    lengths = part.lengths(held.subset(rows[:1]))
+    tokens = part.num_tokens if lengths is None else int(lengths[0])
+    return torch.ones(len(rows), tokens, dtype=torch.bool)

@@ -1,0 +1,111 @@
+"""Bad samples are found before training, listed, and left out if so many are allowed."""
+
+import numpy as np
+import pytest
+
+from metamae.aside import LISTED, Aside
+from metamae.columns import Decoded
+from metamae.errors import DataError
+from metamae.records import Records
+from metamae.schema import infer_schema
+from metamae.vetting import look_through, vet, without_samples
+
+
+def series(num=30, bad=()):
+    x = np.random.default_rng(0).normal(size=(num, 2, 16))
+    x[list(bad), 0, 3] = np.inf
+    return Records({"X": x}, "x.npy")
+
+
+def run(records, most=0, **settings):
+    aside = Aside(most)
+    good, schema = vet(records, infer_schema, aside, **settings)
+    return good, schema, aside
+
+
+def test_good_data_come_back_as_they_are():
+    records = series()
+    good, schema, aside = run(records)
+    assert good is records and schema == infer_schema(records) and not aside.found
+
+
+@pytest.mark.parametrize("bad", [[4], [0, 29], [3, 4, 5, 28]])
+def test_bad_samples_are_left_out_and_named(bad):
+    good, schema, aside = run(series(bad=bad), most=4)
+    assert good.index.tolist() == [n for n in range(30) if n not in bad]
+    assert aside.samples == bad
+    assert {one.where for one in aside.found} == {f"x.npy, sample {n}" for n in bad}
+    assert all("infinity" in one.reason and "x.npy" not in one.reason for one in aside.found)
+    # The statistics are those of the good samples.
+    rest = series().subset(good.index)
+    assert schema.modality == infer_schema(rest).modality
+
+
+def test_one_more_than_allowed_stops_and_lists():
+    with pytest.raises(DataError, match=r"at most 2 bad samples .* got 3(.|\n)*x.npy, sample 9"):
+        run(series(bad=[3, 6, 9]), most=2)
+    with pytest.raises(DataError, match=r"x.npy, sample 6: .*infinity.* --skip-bad 1"):
+        run(series(bad=[6]))
+
+
+def test_the_list_is_short_where_all_are_bad():
+    with pytest.raises(DataError) as caught:
+        run(series(bad=range(30)))
+    assert len(str(caught.value).splitlines()) == LISTED + 1
+
+
+def test_a_bad_sample_is_known_in_any_subset_and_order():
+    records = series(bad=[6]).subset(np.arange(29, -1, -1))
+    good, _, aside = run(records, most=1)
+    assert aside.samples == [6]
+    assert good.index.tolist() == [n for n in range(29, -1, -1) if n != 6]
+
+
+def test_files_that_cannot_be_decoded_are_found(tmp_path):
+    paths = [tmp_path / f"{n}.bin" for n in range(40)]
+
+    def decode(path):
+        number = int(path.stem)
+        if number in (5, 31):
+            raise DataError(f"{path} must be whole. Remove it.")
+        return np.random.default_rng(number).normal(size=(1, 20))
+
+    column = Decoded(paths, decode, np.dtype(float), (1, 20))
+    records = Records({"X": column}, "folder", names=[path.name for path in paths])
+    good, _, aside = run(records, most=2)
+    assert aside.samples == [5, 31] and len(good) == 38
+    assert [one.where for one in sorted(aside.found, key=lambda one: one.sample)] == [
+        "folder, 5.bin",
+        "folder, 31.bin",
+    ]
+
+
+def test_errors_about_no_sample_are_raised():
+    with pytest.raises(DataError, match="at least 2 samples"):
+        run(series(1), most=5)
+    with pytest.raises(DataError, match="values must vary"):
+        run(Records({"X": np.ones((9, 2, 16))}, "x"), most=5)
+
+
+def test_only_some_are_read_of_large_data():
+    records, read = series(1000), []
+    spec = infer_schema(records).modality
+
+    class Noted:
+        dtype, shape = records["X"].dtype, records["X"].shape
+
+        def __len__(self):
+            return 1000
+
+        def __getitem__(self, index):
+            read.extend(index.tolist())
+            return records["X"][index]
+
+    look_through(spec, Records({"X": Noted()}, "x"), Aside(), 50)
+    assert len(read) == 50 and read[0] == 0 and read[-1] == 999
+
+
+def test_samples_are_left_out_by_their_place_in_the_source():
+    records = series(6).subset(np.array([5, 3, 1]))
+    assert without_samples(records, [3, 4]).index.tolist() == [5, 1]
+    assert without_samples(records, []) is records
