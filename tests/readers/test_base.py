@@ -5,7 +5,7 @@ import pytest
 
 from metamae.errors import ConfigError, DataError
 from metamae.files import check_unpacked, find_file, legible
-from metamae.readers import READERS, read
+from metamae.readers import READERS, pick, read
 from metamae.readers.base import Reader
 from metamae.values import as_column
 
@@ -15,7 +15,8 @@ def test_every_reader_builds_and_describes_itself(name):
     reader = READERS.build(name)
     assert isinstance(reader, Reader)
     assert reader.description and "\n" not in reader.description
-    assert all(end.startswith(".") and end == end.lower() for end in reader.extensions)
+    # MNIST and its like have names such as "train-images-idx3-ubyte".
+    assert all(end[0] in ".-" and end == end.lower() for end in reader.extensions)
 
 
 def test_no_extension_is_claimed_twice():
@@ -39,9 +40,9 @@ def test_text_that_is_no_path_is_refused_briefly(text):
 
 
 def test_unknown_extension_lists_the_known_ones(tmp_path):
-    (tmp_path / "a.xyz").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match=r"got '\.xyz'\. Known: \.arrow, .*reader='csv'"):
-        read(tmp_path / "a.xyz")
+    (tmp_path / "a.abc").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match=r"got '\.abc'\. Known: .*\.arrow, .*reader='csv'"):
+        read(tmp_path / "a.abc")
     assert len(read(tmp_path / "a.xyz", reader="csv")) == 1
 
 
@@ -131,3 +132,12 @@ def test_find_file_expands_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a").touch()
     assert find_file("~/a") == tmp_path / "a"
+
+
+def test_a_folder_is_what_most_of_its_files_are(tmp_path):
+    for name in ("a.wav", "b.wav", "cover.png"):
+        (tmp_path / name).touch()
+    assert pick(tmp_path) == "audio"
+    (tmp_path / "c.png").touch()
+    (tmp_path / "d.png").touch()
+    assert pick(tmp_path) == "images"

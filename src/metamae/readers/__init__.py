@@ -100,9 +100,9 @@ def pick(data: Any) -> str:
                 "Give files of one format."
             )
         return next(iter(names))
-    for name in READERS.entries:
-        if READERS.build(name).accepts(data):
-            return name
+    found = [name for name in READERS.entries if READERS.build(name).accepts(data)]
+    if found:
+        return found[0] if len(found) == 1 else _most_files(find_path(data), found)
     path = find_path(data)
     if path.is_dir() and (kind := _kind_of_shards(path)):
         return kind
@@ -119,6 +119,13 @@ def pick(data: Any) -> str:
         f"Known: {known}. If it has another name but one of these formats, name it, e.g. "
         "reader='csv'."
     )
+
+
+def _most_files(folder: Path, readers: list[str]) -> str:
+    """Return the reader of most files in a folder: sounds with a cover picture are sounds."""
+    names = peek(folder)
+    counts = {r: sum(n.endswith(READERS.get(r).extensions) for n in names) for r in readers}
+    return max(readers, key=lambda reader: counts[reader])
 
 
 class _Shards(Reader):
