@@ -9,7 +9,7 @@ from_pypi aeon 1.6.0
 data="pypi/aeon/aeon/datasets/data/JapaneseVowels/JapaneseVowels_T*.ts"
 run=runs/series
 
-metamae inspect "$data"
+metamae inspect "$data" --label y
 metamae pretrain "$data" --out $run --size tiny --steps 600 --seed 0 --overwrite
 metamae embed $run "$data" --out $run.parquet --overwrite
 metamae evaluate $run "$data" --label y

@@ -167,7 +167,7 @@ def test_parameters_reach_the_run():
     [
         ({"method": "metamea"}, "Unknown method 'metamea'. Did you mean 'metamae'"),
         ({"size": "huge"}, "Pretrain.size must be one of its known values"),
-        ({"modality": "audio"}, "Pretrain.modality must be one of its known values"),
+        ({"modality": "odour"}, "Pretrain.modality must be one of its known values"),
         ({"masking": "blok"}, "Unknown masking 'blok'"),
         ({"max_steps": 0}, "Train.steps must be a whole number of at least 1"),
         ({"max_minutes": 1}, "one budget"),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from conftest import walks
+from metamae.aside import Bad
 from metamae.build import Network, build_method
 from metamae.methods.base import Method
 from metamae.modalities.base import Modality
@@ -56,8 +57,13 @@ def make_run(
     train, held_out = records.subset(np.arange(32)), spec.batch(records, np.arange(32, 40))
     batches = Batches(spec, train, batch_size=8, seed=0)
     if read is not None:
-        whole = batches.read
-        batches.read = lambda number: read(number, whole(number))  # type: ignore[method-assign]
+        whole = batches._read
+
+        def spoilt(number: int) -> tuple[Batch, list[Bad]]:
+            batch, bad = whole(number)
+            return read(number, batch), bad
+
+        batches._read = spoilt  # type: ignore[method-assign]
     chosen = TrainSettings(**{"steps": 6, "log_every": 1, "warmup": 0.0, **settings})
     return Run(
         make_method(spec, method),
