@@ -12,6 +12,6 @@ run=runs/table
 metamae inspect $data --label mbsmoke
 
 metamae pretrain $data --out $run --ignore mbsmoke --ignore msmoke --ignore mbsmoke_ \
-    --size tiny --steps 600 --seed 0 --overwrite
+    --size tiny --steps 300 --seed 0 --overwrite
 metamae embed $run $data --out $run.parquet --overwrite
 metamae evaluate $run $data --label mbsmoke

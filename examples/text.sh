@@ -14,6 +14,6 @@ run=runs/text
 
 metamae inspect $data "${reader[@]}" --field 2 --set unit=bpe --set max_symbols=1000
 metamae pretrain $data "${reader[@]}" --out $run --field 2 --set unit=bpe --set max_symbols=1000 \
-    --size tiny --steps 300 --seed 0 --overwrite
+    --size tiny --steps 150 --seed 0 --overwrite
 metamae embed $run $data --out $run.parquet --overwrite
 metamae evaluate $run $data --label 1

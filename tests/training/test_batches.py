@@ -203,10 +203,39 @@ def test_one_bad_sample_too_many_stops_the_run(most, num_bad):
 
 
 def test_a_worker_that_dies_is_no_mystery(monkeypatch):
-    found = batches(workers=1)
-    object.__setattr__(found.spec, "batch", lambda *_: os._exit(1))
+    found, parent = batches(workers=1), os.getpid()
+    whole = found.spec.batch
+    batch = lambda *given: whole(*given) if os.getpid() == parent else os._exit(1)  # noqa: E731
+    object.__setattr__(found.spec, "batch", batch)
+    stream = found.start(0, CPU)
+    next(stream)  # read in this process
     with pytest.raises(TrainingError, match=r"Train\.workers = 1 processes .* workers=0 would do"):
-        next(found.start(0, CPU))
+        next(stream)
+
+
+def test_batches_larger_than_the_first_come_all_the_same():
+    rng, rows = np.random.default_rng(0), np.empty(60, dtype=object)
+    for n in range(60):
+        rows[n] = rng.normal(size=(200, 4 + n))
+    records = Records({"X": rows}, "x")
+    spec, _ = Grid.infer(records, np.random.default_rng(0), axes=1, cell=2)
+    found = Batches(spec, records, batch_size=2, seed=0, workers=1)
+    sizes = [sum(v.nbytes for v in found.read(n).values()) for n in range(30)]
+    assert max(sizes) > 1.5 * sizes[0], "the case must hold a batch that does not fit"
+    stream = found.start(0, CPU)
+    for number in range(30):
+        batch, expected = next(stream), found.read(number)
+        assert batch.keys() == expected.keys()
+        assert all(torch.equal(batch[k], expected[k]) for k in expected)
+    stream.close()
+
+
+def test_a_batch_stays_as_it_is_when_others_follow():
+    stream = batches(num=60, workers=1).start(0, CPU)
+    kept = [next(stream) for _ in range(10)]
+    stream.close()
+    for number, batch in enumerate(kept):
+        assert torch.equal(batch["cells"], batches(num=60).read(number)["cells"])
 
 
 def test_processes_are_started_only_where_decoding_pays(tmp_path):

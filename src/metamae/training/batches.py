@@ -6,7 +6,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -19,6 +19,7 @@ from metamae.errors import DataError, TrainingError
 from metamae.modalities.base import Modality
 from metamae.records import Records
 from metamae.training.order import Order, blocks_of_records
+from metamae.training.slots import Placed, Slots
 from metamae.types import Batch
 
 AHEAD = 2  # batches that each worker reads ahead
@@ -86,15 +87,45 @@ class Batches:
             DataError: If there are more bad samples than are allowed.
             TrainingError: If a worker ends unexpectedly.
         """
-        coming: deque[Future[Any]] = deque()
-        with self._pool() as pool:
+        if self.workers:
+            yield from self._from_processes(number, device)
+        with ThreadPoolExecutor(1, thread_name_prefix="metamae-batches") as pool:
+            coming: deque[Future[tuple[Batch, list[Bad]]]] = deque()
             try:
                 while True:
-                    while len(coming) <= AHEAD * max(1, self.workers):
-                        coming.append(pool.submit(*self._task(number)))
+                    while len(coming) <= AHEAD:
+                        coming.append(pool.submit(self._read, number))
                         number += 1
-                    arrays, bad = coming.popleft().result()
-                    batch = {k: torch.from_numpy(v) for k, v in arrays.items()}
+                    yield to_device(self._keep(*coming.popleft().result()), device)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _from_processes(self, number: int, device: torch.device) -> Iterator[Batch]:
+        # The first batch is read here: it tells how much memory the others need.
+        first = self.read(number)
+        slots = Slots(AHEAD * self.workers + 1, first)
+        free = deque(range(len(slots.maps)))
+        coming: deque[tuple[int, Future[_Sent]]] = deque()
+        # A fork shares the data, memory maps included, where any other start would copy them.
+        context = multiprocessing.get_context("fork")
+        pool = ProcessPoolExecutor(
+            self.workers, context, initializer=_begin, initargs=(self, slots)
+        )
+        with pool:
+            try:
+                yield to_device(first, device)
+                while True:
+                    while free:
+                        number += 1
+                        slot = free.popleft()
+                        coming.append((slot, pool.submit(_read_here, number, slot)))
+                    slot, sent = coming.popleft()
+                    batch, bad = sent.result()
+                    if isinstance(batch, list):
+                        batch = slots.take(slot, batch)
+                    else:
+                        batch = {k: torch.from_numpy(v) for k, v in batch.items()}
+                    free.append(slot)
                     yield to_device(self._keep(batch, bad), device)
             except BrokenProcessPool as error:
                 raise TrainingError(
@@ -103,21 +134,6 @@ class Batches:
                 ) from error
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
-
-    def _pool(self) -> Executor:
-        if self.workers == 0:
-            return ThreadPoolExecutor(1, thread_name_prefix="metamae-batches")
-        # A fork shares the data, memory maps included, where any other start would copy them.
-        context = multiprocessing.get_context("fork")
-        return ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(self,))
-
-    def _task(self, number: int) -> tuple[Any, ...]:
-        return (_read_here, number) if self.workers else (self._arrays, number)
-
-    def _arrays(self, number: int) -> tuple[dict[str, Any], list[Bad]]:
-        """Read a batch as arrays: tensors between processes would need shared memory."""
-        batch, bad = self._read(number)
-        return {k: v.numpy() for k, v in batch.items()}, bad
 
     def _read(self, number: int) -> tuple[Batch, list[Bad]]:
         index, bad = self.index(number), Aside(self.aside.most)
@@ -163,21 +179,28 @@ def auto_workers(records: Records) -> int:
     return min(MOST_WORKERS, max(1, (len(os.sched_getaffinity(0)) - 1)))
 
 
-_mine: Batches | None = None  # in a worker: what it reads
+# What comes from a worker: where the batch lies in its slot, or the batch itself if it does not
+# fit, and the bad samples that were left out of it.
+_Sent = tuple[list[Placed] | dict[str, Any], list[Bad]]
+_mine: tuple[Batches, Slots] | None = None  # in a worker: what it reads, and where it puts it
 
 
-def _begin(batches: Batches) -> None:
+def _begin(batches: Batches, slots: Slots) -> None:
     global _mine
-    _mine = batches
+    _mine = batches, slots
     # A signal to the whole group is the parent's to answer; it ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 
-def _read_here(number: int) -> tuple[dict[str, Any], list[Bad]]:
+def _read_here(number: int, slot: int) -> _Sent:
     assert _mine is not None
-    return _mine._arrays(number)
+    batches, slots = _mine
+    batch, bad = batches._read(number)
+    arrays = {k: v.numpy() for k, v in batch.items()}
+    placed = slots.put(slot, arrays)
+    return (arrays if placed is None else placed), bad
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
