@@ -67,7 +67,7 @@ def main() -> None:
             command = [
                 *(Path(sys.executable).with_name("metamae"), "pretrain", folder / "data"),
                 *("--out", folder / "run", "--steps", str(chosen.steps), "--size", "tiny"),
-                *("--set", "batch_size=256"),
+                *("--set", "batch_size=64", "--set", "group=4"),
             ]
             private: list[float] = []
             whole = 0.0

@@ -26,8 +26,9 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     Parameters:
         method: "metamae" or "mae".
         size: "tiny", "small", "base", "paper" or "auto".
-        modality: "series", "image", "volume", "symbols", "table" or "auto".
-        masking: "random", "block" or "span".
+        modality: What a sample is, e.g. "series", "image", "audio", "symbols", "table", "points" or
+            "mixture"; or "auto".
+        masking: "random", "block", "span" or "field".
         max_minutes: Time to train.
         max_steps: Optimiser steps, instead of minutes; 2,000 if neither is given.
         settings: Any other setting by name, e.g. {"inner_lr": 0.1, "cell": 4}.

@@ -123,6 +123,10 @@ def pick(data: Any) -> str:
 
 def _most_files(folder: Path, readers: list[str]) -> str:
     """Return the reader of most files in a folder: sounds with a cover picture are sounds."""
+    # A folder that is a format of its own, such as Zarr's, is that whatever else lies in it.
+    formats = [reader for reader in readers if not READERS.get(reader).folders]
+    if formats:
+        return formats[0]
     names = peek(folder)
     counts = {r: sum(n.endswith(READERS.get(r).extensions) for n in names) for r in readers}
     return max(readers, key=lambda reader: counts[reader])
