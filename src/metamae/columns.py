@@ -182,8 +182,6 @@ class Stretches:
         axis: Axis of one value that is cut, counted from the last, -1.
     """
 
-    decodes = True
-
     def __init__(self, column: Column, owner: Index, start: Index, stop: Index, *, axis: int = -1):
         self.column, self.owner, self.start, self.stop = column, owner, start, stop
         self.axis = axis
@@ -195,6 +193,10 @@ class Stretches:
     @property
     def shape(self) -> tuple[int, ...]:
         return (len(self.owner),)
+
+    @property
+    def decodes(self) -> bool:
+        return decodes(self.column)
 
     @property
     def sizes(self) -> Index:

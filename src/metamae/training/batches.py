@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -19,7 +19,7 @@ from metamae.errors import DataError, TrainingError
 from metamae.modalities.base import Modality
 from metamae.records import Records
 from metamae.training.order import Order, blocks_of_records
-from metamae.training.slots import Placed, Slots
+from metamae.training.shared import Placed, Slots
 from metamae.types import Batch
 
 AHEAD = 2  # batches that each worker reads ahead
@@ -80,7 +80,7 @@ class Batches:
         """
         return self._keep(*self._read(number))
 
-    def start(self, number: int, device: torch.device) -> Iterator[Batch]:
+    def start(self, number: int, device: torch.device) -> Generator[Batch, None, None]:
         """Yield batches from the n-th on, the next being read while one is learnt from.
 
         Raises:
@@ -88,7 +88,10 @@ class Batches:
             TrainingError: If a worker ends unexpectedly.
         """
         if self.workers:
-            yield from self._from_processes(number, device)
+            return self._from_processes(number, device)
+        return self._from_thread(number, device)
+
+    def _from_thread(self, number: int, device: torch.device) -> Generator[Batch, None, None]:
         with ThreadPoolExecutor(1, thread_name_prefix="metamae-batches") as pool:
             coming: deque[Future[tuple[Batch, list[Bad]]]] = deque()
             try:
@@ -100,7 +103,7 @@ class Batches:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _from_processes(self, number: int, device: torch.device) -> Iterator[Batch]:
+    def _from_processes(self, number: int, device: torch.device) -> Generator[Batch, None, None]:
         # The first batch is read here: it tells how much memory the others need.
         first = self.read(number)
         slots = Slots(AHEAD * self.workers + 1, first)

@@ -135,7 +135,7 @@ class Run:
         # Without a folder there is nothing to save: a signal then does what it always does.
         with (
             Interrupt(active=self.folder is not None) as interrupt,
-            contextlib.closing(stream),  # type: ignore[type-var]
+            contextlib.closing(stream),
         ):
             while self.done < 1 and interrupt.signal is None:
                 line = self.advance(next(stream), since)
