@@ -10,7 +10,9 @@ from metamae.build import Network, build_method
 from metamae.methods.base import Method
 from metamae.modalities import MODALITIES
 from metamae.modalities.base import Modality
+from metamae.modalities.mixture import Mixture
 from metamae.records import Records
+from metamae.schema import parts_of
 from metamae.types import Batch
 
 NETWORK = Network(
@@ -172,6 +174,8 @@ def case(name: str) -> tuple[Modality, Records]:
     else:
         registered, columns, settings = DATA[name]
         kind, records = MODALITIES.get(registered), Records(columns, "array")
+    if kind is Mixture:
+        settings = {"parts": parts_of(records), **settings}
     spec, _ = kind.infer(records, rng, **settings)
     return spec, records
 

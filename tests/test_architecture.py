@@ -33,36 +33,25 @@ LAYERS = {
     "checks": 2,
     "columns": 2,
     "files": 2,
-    "slots": 2,
-    "blocks": 3,
-    "geometry": 3,
-    "items": 3,
-    "lines": 3,
     "records": 3,
-    "spellings": 3,
-    "values": 3,
-    "arrow": 4,
-    "fields": 4,
     "guess": 4,
     "lattice": 4,
     "masking": 4,
     "measured": 4,
     "networks": 4,
+    "parts": 4,
     "pointset": 4,
     "report": 4,
     "scoring": 4,
-    "sequences": 4,
-    "shards": 4,
-    "stores": 4,
+    "sources": 4,
     "suspicions": 4,
     "vocabulary": 4,
     "windows": 4,
     "evaluation": 5,
-    "media": 5,
     "modalities": 5,
     "backbone": 6,
     "decoder": 6,
-    "readers": 6,
+    "readers": 5,
     "schema": 6,
     "methods": 7,
     "schema_file": 7,
@@ -82,10 +71,8 @@ LAYERS = {
 # What reads or judges saved numbers needs no network, and must not wait for one to load.
 FREE_OF_TORCH = set(
     """
-    errors version atomic extras registry indexing aside checks columns
-    files records values blocks items lines spellings sequences arrow
-    shards stores media measured vocabulary guess suspicions windows fields
-    readers report scoring evaluation
+    errors version atomic extras registry indexing aside checks columns files records sources
+    measured vocabulary guess suspicions windows readers report scoring evaluation
     """.split()
 )
 PLUGINS = {
@@ -102,6 +89,7 @@ MOST_SETTINGS = 10
 MANY_SETTINGS = {
     "cli/pretrain.py: pretrain": "one argument per flag of the command",
     "cli/evaluate.py: evaluate": "one argument per flag of the command",
+    "verbs/evaluate.py: evaluate": "one argument per choice of the user",
     "cli/inspect.py: inspect": "one argument per flag of the command",
     "verbs/inspect.py: inspect": "one argument per choice of the user",
     "verbs/pretrain.py: pretrain": "one argument per choice of the user",

@@ -14,7 +14,7 @@ from metamae.masking import MASKINGS
 from metamae.masking.base import Masking
 from metamae.methods import METHODS
 from metamae.modalities import MODALITIES
-from metamae.schema import modality_settings
+from metamae.schema import modality_settings, parts_of
 
 # Parameters that a loss need not reach -> why. None: keep it so.
 UNREACHED: dict[str, str] = {}
@@ -410,6 +410,8 @@ def test_every_modality_refuses_settings_that_it_does_not_know(kind):
     # `modality_settings` is what the command line offers; infer must take exactly these.
     records = MODALITIES.get(kind).example(NUM, np.random.default_rng(0))
     settings = modality_settings(kind)
+    if kind == "mixture":  # the one modality with a setting that has no default
+        settings["parts"] = parts_of(records)
     MODALITIES.get(kind).infer(records, np.random.default_rng(0), **settings)
     with pytest.raises(TypeError, match="nonsense"):
         MODALITIES.get(kind).infer(records, np.random.default_rng(0), nonsense=1)

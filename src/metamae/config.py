@@ -17,7 +17,7 @@ from metamae.modalities.base import Modality
 from metamae.readers import READERS, pick, read
 from metamae.records import Records
 from metamae.registry import did_you_mean
-from metamae.schema import KINDS, modality_settings
+from metamae.schema import KINDS, Schema, infer_schema, modality_settings
 from metamae.training.settings import DEFAULT_STEPS, TrainSettings, auto_batch_size
 
 # What a size changes besides the network. The paper's optimiser is that of arXiv:2310.16318.
@@ -72,6 +72,25 @@ class Choices:
         reading = self.settings.get("reader", {})
         return read(data, reader=self.reader, field=field, skip_bad=skip_bad, **reading)
 
+    def infer(self, records: Records, ignore: Iterable[str] = ()) -> Schema:
+        """Decide what the samples are and measure them.
+
+        Args:
+            records: Training data.
+            ignore: Fields that are no input.
+
+        Raises:
+            ConfigError: If a name or a setting is refused.
+            DataError: If the data are not of the modality that was chosen.
+        """
+        return infer_schema(
+            records,
+            modality=self.modality,
+            ignore=ignore,
+            settings=self.settings.get("modality"),
+            seed=self.seed,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -103,20 +122,30 @@ class Config:
     data: Settings
     version: str
 
-    def read(self, data: Any, *, skip_bad: int = 0) -> Records:
+    def read(
+        self, data: Any, *, skip_bad: int = 0, settings: Mapping[str, Any] | None = None
+    ) -> Records:
         """Read other data as the run's were read, where they come from the same reader.
+
+        Args:
+            data: Whatever `metamae.pretrain` takes; records are returned as they are.
+            skip_bad: How many bad samples may be set aside.
+            settings: Settings of the reader by name ("labels" or "reader.labels") in place of the
+                run's; "reader" names another one.
 
         Raises:
             DataError: If they cannot be read.
+            ConfigError: If the reader does not know a setting.
         """
         if isinstance(data, Records):
             return data
-        name = self.reader if self.reader != "auto" else pick(data)
-        reader = READERS.get(name)
-        known = READERS.settings(name)
-        asked = {k: v for k, v in self.settings["reader"].items() if k in known}
-        kept = {k: v for k, v in asked.items() if k not in reader.local}
-        return read(data, reader=self.reader, skip_bad=skip_bad, **kept)
+        given = {key.removeprefix("reader."): v for key, v in (settings or {}).items()}
+        chosen = given.pop("reader", self.reader)
+        name = chosen if chosen != "auto" else pick(data)
+        known, local = READERS.settings(name), READERS.get(name).local
+        ran = self.settings["reader"]
+        kept = {k: v for k, v in ran.items() if k in known and k not in local}
+        return read(data, reader=chosen, skip_bad=skip_bad, **(kept | given))
 
     def to_toml(self) -> str:
         """Return the configuration as TOML; what is None is left out."""

@@ -1,6 +1,7 @@
 """A pretrained encoder, ready for use: what `metamae.load` gives back."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -147,18 +148,22 @@ def load(run: str | Path, *, device: str = "auto") -> Pretrained:
     return Pretrained(method.to(pick_device(device)).eval(), schema, config, finished)
 
 
-def read_sound(pretrained: Pretrained, data: Any, skip_bad: int) -> Records:
+def read_sound(
+    pretrained: Pretrained, data: Any, skip_bad: int, settings: Mapping[str, Any] | None = None
+) -> Records:
     """Read data as a run's were read, without the bad samples among them, all fields included.
 
     Args:
         pretrained: The run.
         data: Whatever `metamae.pretrain` takes, or Records.
         skip_bad: How many may be left out; a warning names them.
+        settings: Settings of the reader by name, in place of the run's.
 
     Raises:
         DataError: If there are more; it lists them.
+        ConfigError: If the reader does not know a setting.
     """
-    records = pretrained.config.read(data, skip_bad=skip_bad)
+    records = pretrained.config.read(data, skip_bad=skip_bad, settings=settings)
     if skip_bad == 0:
         return records
     aside = Aside(skip_bad, list(records.aside))

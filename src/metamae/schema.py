@@ -123,7 +123,7 @@ def infer_schema(
     kind, implied = KINDS[modality]
     chosen = {**implied, **(settings or {})}
     if kind == "mixture" and not chosen.get("parts"):
-        chosen["parts"] = _parts(inputs)
+        chosen["parts"] = parts_of(inputs)
     known = modality_settings(kind)
     for key in chosen:
         if key not in known:
@@ -140,7 +140,7 @@ def infer_schema(
     return Schema(spec, left_out, (*notes, *more))
 
 
-def _parts(records: Records) -> list[dict[str, Any]]:
+def parts_of(records: Records) -> list[dict[str, Any]]:
     """Return the setting `parts` of a mixture of all fields."""
     parts = []
     for name, word, columns in split_fields(records):

@@ -13,13 +13,14 @@ from cases import build, case, objects, rng
 from metamae.embedding import MULTIPLE as EMBEDDED
 from metamae.embedding import embed_samples
 from metamae.errors import ConfigError, DataError
-from metamae.fields import choose_fields, given
 from metamae.methods.metamae import touching
 from metamae.modalities import MODALITIES
 from metamae.modalities.grid import Grid
 from metamae.modalities.mixture import PARTS, Mixture
+from metamae.parts.fields import choose_fields, given
+from metamae.parts.slots import MULTIPLE, Slot, find_slots, join, join_neighbours, token_weights
 from metamae.records import Records
-from metamae.slots import MULTIPLE, Slot, find_slots, join, join_neighbours, token_weights
+from metamae.schema import parts_of
 
 SEED = 0
 
@@ -40,6 +41,7 @@ def columns(num=12):
 
 def infer(data=None, **settings):
     records = Records(columns() if data is None else data, "array")
+    settings.setdefault("parts", parts_of(records))
     spec, _ = Mixture.infer(records, generator(), **settings)
     return spec, records
 
@@ -59,23 +61,19 @@ def test_fields_are_guessed_from_the_columns():
         "colour": objects(["red", "green", None] * 4),
         "flag": np.arange(12) % 2 == 0,
     }
-    fields, notes = choose_fields(Records(data, "array"))
-    assert [(f.name, f.kind, f.columns) for f in fields] == [
+    records = Records(data, "array")
+    assert [(f.name, f.kind, f.columns) for f in choose_fields(records, parts_of(records))] == [
         ("image", "grid", ("image",)),
         ("text", "symbols", ("text",)),
         ("rows", "table", ("rows",)),
         ("ragged", "grid", ("ragged",)),
         ("table", "table", ("one", "two", "colour", "flag")),
     ]
-    assert notes == []
 
 
-def test_a_single_value_beside_arrays_is_left_out_and_said_so():
-    data = columns()
-    del data["two"]
-    spec, notes = Mixture.infer(Records(data, "array"), generator())
-    assert spec.columns == ("image", "text")
-    assert any("'one' is left out" in note and "--set parts" in note for note in notes)
+def test_parts_must_be_said():
+    with pytest.raises(ConfigError, match="parts must be a list of fields; got None"):
+        Mixture.infer(Records(columns(), "array"), generator())
 
 
 def test_fields_may_be_given():
@@ -90,7 +88,8 @@ def test_fields_may_be_given():
 
 
 def test_notes_say_what_every_part_is():
-    _, notes = Mixture.infer(Records(columns(), "array"), generator())
+    records = Records(columns(), "array")
+    _, notes = Mixture.infer(records, generator(), parts=parts_of(records))
     text = "\n".join(notes)
     assert "part 'image': image, 1 channel(s) x 8 x 8" in text
     assert "part 'image': missing in 4 of 12 samples" in text
@@ -199,7 +198,8 @@ def test_measuring_leaves_the_global_generator_alone():
 def test_names_may_hold_a_slash():
     data = columns()
     data = {"a/b": data["image"], "a": data["text"]}
-    spec, records = infer(data)
+    parts = [{"name": "a/b", "kind": "grid"}, {"name": "a", "kind": "symbols"}]
+    spec, records = infer(data, parts=parts)
     batch = spec.batch(records.subset(np.array([0, 1])), np.arange(2))
     assert [slot.batch.keys() for slot in find_slots(spec.fields, batch)] == [
         {"cells"},
@@ -373,7 +373,8 @@ def test_guessing_the_mean_costs_about_1_in_every_field():
         "text": objects(["".join(draw.permutation(list("abcdefgh"))) for _ in range(num)]),
         "code": objects(["".join(draw.choice(list("xy"), 9)) for _ in range(num)]),
     }
-    spec, records = infer(data)
+    kinds = {"image": "grid", "text": "symbols", "code": "symbols"}
+    spec, records = infer(data, parts=[{"name": n, "kind": kind} for n, kind in kinds.items()])
     batch = spec.batch(records, every(records))
     baseline = spec.tokenizer(16).baseline(batch)
     tokens = spec.tokenizer(16).embed(batch)

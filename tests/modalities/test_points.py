@@ -13,7 +13,7 @@ from cases import build, objects
 from metamae.embedding import embed_samples
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.points import Points
-from metamae.pointset import radius
+from metamae.pointset.intake import radius
 from metamae.records import Records
 
 
@@ -91,7 +91,7 @@ def test_wide_points_are_measured_on_fewer_sets(monkeypatch):
     x = normal(80, 20, 3)
     whole, _ = infer(x)
     np.testing.assert_allclose(whole.mean, x.mean(axis=(0, 1)))
-    monkeypatch.setattr("metamae.pointset.STATISTICS_VALUES", 20 * 3 * 30)
+    monkeypatch.setattr("metamae.pointset.intake.STATISTICS_VALUES", 20 * 3 * 30)
     fewer, _ = infer(x, max_points=20)
     assert fewer.mean != whole.mean
     np.testing.assert_allclose(fewer.mean, whole.mean, atol=0.5)

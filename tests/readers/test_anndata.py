@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from metamae.blocks import Blocked
 from metamae.columns import blocks_of
 from metamae.errors import ConfigError, DataError
 from metamae.readers import pick, read
+from metamae.sources.blocks import Blocked
 
 from .damage import refuse_or_read, same
 
@@ -92,8 +92,8 @@ def test_in_memory(form):
 
 
 def test_rows_are_read_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("metamae.stores.sparse._BLOCK_VALUES", 100)
-    monkeypatch.setattr("metamae.stores.sparse._ROWS", (8, 50))
+    monkeypatch.setattr("metamae.sources.stores.sparse._BLOCK_VALUES", 100)
+    monkeypatch.setattr("metamae.sources.stores.sparse._ROWS", (8, 50))
     column = read(save(tmp_path))["X"]
     assert isinstance(column, Blocked)
     step = 100 * 60 // np.count_nonzero(DENSE)

@@ -7,7 +7,7 @@ from metamae.errors import ConfigError, DataError
 from metamae.files import check_unpacked, find_file, legible
 from metamae.readers import READERS, pick, read
 from metamae.readers.base import Reader
-from metamae.values import as_column
+from metamae.sources.values import as_column
 
 
 @pytest.mark.parametrize("name", READERS.entries)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metamae import lines
 from metamae.columns import Stretches, sizes_of, stretch_of
 from metamae.errors import ConfigError, DataError
 from metamae.readers import fasta, read
+from metamae.sources import lines
 
 from .damage import refuse_or_read
 

@@ -7,10 +7,10 @@ import h5py
 import numpy as np
 import pytest
 
-from metamae.blocks import BLOCK_BYTES
 from metamae.columns import blocks_of
 from metamae.errors import DataError
 from metamae.readers import read
+from metamae.sources.blocks import BLOCK_BYTES
 
 from .damage import refuse_or_read, same
 

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from metamae.arrow.files import RowGroups
-from metamae.blocks import Blocked
 from metamae.columns import blocks_of
 from metamae.errors import ConfigError, DataError
 from metamae.readers import read
+from metamae.sources.arrow.files import RowGroups
+from metamae.sources.blocks import Blocked
 
 from .damage import same
 from .test_parquet import save
@@ -155,7 +155,7 @@ def test_a_row_group_that_packs_too_well_is_refused(tmp_path):
 
 
 def test_large_row_groups_are_worth_a_word(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("metamae.arrow.files._MUCH", 50_000)
+    monkeypatch.setattr("metamae.sources.arrow.files._MUCH", 50_000)
     read(save(tmp_path, {"a": np.arange(1000)}, rows=100), in_memory=0)
     assert not caplog.text
     read(save(tmp_path, {"a": np.arange(1000)}), in_memory=0)

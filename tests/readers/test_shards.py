@@ -8,11 +8,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from metamae.blocks import Blocked
 from metamae.columns import Chain, blocks_of
 from metamae.errors import DataError
 from metamae.readers import pick, read
-from metamae.shards import find_shards
+from metamae.sources.blocks import Blocked
+from metamae.sources.shards import find_shards
 
 from .damage import same
 from .test_parquet import save

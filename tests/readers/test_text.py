@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metamae import lines
 from metamae.columns import blocks_of, decodes, sizes_of, stretch_of
 from metamae.errors import ConfigError, DataError
 from metamae.readers import read
+from metamae.sources import lines
 
 from .damage import refuse_or_read
 

@@ -150,7 +150,7 @@ def test_resumed_it_ends_as_the_unbroken_run(data, stopped, unbroken, tmp_path, 
 def test_the_command_stops_when_it_is_asked_to_from_outside(data, tmp_path):
     # The installed command, and a signal that finds it wherever it happens to be.
     out = tmp_path / "run"
-    command = [sys.executable.replace("python", "metamae"), "pretrain", data / "series.npz"]
+    command = [Path(sys.executable).with_name("metamae"), "pretrain", data / "series.npz"]
     options = settings(**TINY, checkpoint_every=2, keep=1)
     process = subprocess.Popen(
         [*command, "--out", out, "--steps", "1000000", *options],

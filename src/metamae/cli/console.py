@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from metamae.verbs.evaluate import Assessment
 
 Names = Annotated[list[str] | None, Parameter(negative="", consume_multiple=False)]
+Settings = Annotated[Names, Parameter(name="--set")]
 Flag = Annotated[bool, Parameter(negative="")]
+
+
+def chosen(assignments: Names, **named: Any) -> dict[str, Any]:
+    """Return the settings of a command line: those of --set, then the options that were given."""
+    from metamae.config import parse_assignments
+
+    return parse_assignments(assignments or []) | {k: v for k, v in named.items() if v is not None}
 
 
 def fail(message: str) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from metamae.cli.console import Flag, progress_bar, show_log
+from metamae.cli.console import Flag, Settings, chosen, progress_bar, show_log
 
 
 def embed(
@@ -13,6 +13,7 @@ def embed(
     tokens: Flag = False,
     overwrite: Flag = False,
     skip_bad: int = 0,
+    set_: Settings = None,
     device: str = "auto",
 ) -> None:
     """Turn samples into vectors: nothing is hidden and nothing drawn.
@@ -24,6 +25,7 @@ def embed(
         tokens: One vector per token instead of one per sample.
         overwrite: Replace the file if it is there.
         skip_bad: Bad samples that may be left out; more of them stop the command.
+        set_: A setting of the reader as key=value, e.g. labels=new.csv; may be repeated.
         device: cpu, cuda, or auto.
     """
     show_log()
@@ -43,6 +45,7 @@ def embed(
             tokens=tokens,
             overwrite=overwrite,
             skip_bad=skip_bad,
+            settings=chosen(set_),
             device=device,
             progress=step,
         )

@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from metamae.cli.console import Flag, Names, print_assessment, print_json, show_log
+from metamae.cli.console import (
+    Flag,
+    Names,
+    Settings,
+    chosen,
+    print_assessment,
+    print_json,
+    show_log,
+)
 
 
 def evaluate(  # noqa: PLR0913  # one argument per option of the command
@@ -18,6 +26,7 @@ def evaluate(  # noqa: PLR0913  # one argument per option of the command
     draws: int = 10,
     seed: int = 0,
     skip_bad: int = 0,
+    set_: Settings = None,
     json: Flag = False,
     device: str = "auto",
 ) -> None:
@@ -35,6 +44,7 @@ def evaluate(  # noqa: PLR0913  # one argument per option of the command
         draws: Draws of the small budget.
         seed: Of split, draws and bootstrap.
         skip_bad: Bad samples that may be left out; more of them stop the evaluation.
+        set_: A setting of the reader as key=value, e.g. labels=labels.csv; may be repeated.
         json: Write JSON on standard output, and nothing else there.
         device: cpu, cuda, or auto.
     """
@@ -53,6 +63,7 @@ def evaluate(  # noqa: PLR0913  # one argument per option of the command
         draws=draws,
         seed=seed,
         skip_bad=skip_bad,
+        settings=chosen(set_),
         device=device,
     )
     if json:

@@ -1,11 +1,17 @@
 """`metamae inspect`."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from metamae.cli.console import Flag, Names, print_json, print_line, print_table, show_log
+from metamae.cli.console import (
+    Flag,
+    Names,
+    Settings,
+    chosen,
+    print_json,
+    print_line,
+    print_table,
+    show_log,
+)
 
 
 def inspect(  # noqa: PLR0913  # one argument per option of the command
@@ -20,7 +26,7 @@ def inspect(  # noqa: PLR0913  # one argument per option of the command
     split: str | None = None,
     test: str | None = None,
     skip_bad: int = 0,
-    set_: Annotated[Names, Parameter(name="--set")] = None,
+    set_: Settings = None,
     write: Path | None = None,
     overwrite: Flag = False,
     json: Flag = False,
@@ -46,14 +52,11 @@ def inspect(  # noqa: PLR0913  # one argument per option of the command
         json: Write JSON on standard output, and nothing else there.
     """
     show_log()
-    from metamae.config import parse_assignments
     from metamae.verbs.inspect import inspect as verb
 
-    settings = parse_assignments(set_ or [])
-    settings |= {k: v for k, v in {"modality": modality, "reader": reader}.items() if v is not None}
     found = verb(
         data,
-        settings=settings,
+        settings=chosen(set_, modality=modality, reader=reader),
         schema=schema,
         ignore=ignore or [],
         field=field,

@@ -1,11 +1,9 @@
 """`metamae pretrain`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-
-from metamae.cli.console import Flag, Names, progress_bar, show_log
+from metamae.cli.console import Flag, Names, Settings, chosen, progress_bar, show_log
 
 BUDGETS = ("steps", "minutes", "epochs")
 """A run has one of them, so that one on the command line takes the place of the file's."""
@@ -26,7 +24,7 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
     ignore: Names = None,
     field: str | None = None,
     skip_bad: int = 0,
-    set_: Annotated[Names, Parameter(name="--set")] = None,
+    set_: Settings = None,
     config: Path | None = None,
     resume: Flag = False,
     overwrite: Flag = False,
@@ -60,21 +58,21 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
         tensorboard: Write TensorBoard files too.
     """
     show_log()
-    from metamae.config import parse_assignments, read_config_file
+    from metamae.config import read_config_file
     from metamae.verbs.pretrain import pretrain as verb
 
-    given = {
-        "method": method,
-        "size": size,
-        "modality": modality,
-        "reader": reader,
-        "steps": steps,
-        "minutes": minutes,
-        "seed": seed,
-    }
     settings: dict[str, Any] = {} if config is None else read_config_file(config)
     # The command line speaks last.
-    spoken = parse_assignments(set_ or []) | {k: v for k, v in given.items() if v is not None}
+    spoken = chosen(
+        set_,
+        method=method,
+        size=size,
+        modality=modality,
+        reader=reader,
+        steps=steps,
+        minutes=minutes,
+        seed=seed,
+    )
     if any(name.removeprefix("train.") in BUDGETS for name in spoken):
         settings = {k: v for k, v in settings.items() if k.removeprefix("train.") not in BUDGETS}
     settings |= spoken

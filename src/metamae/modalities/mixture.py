@@ -30,13 +30,20 @@ from torch import Tensor, nn
 
 from metamae.columns import Array, Index
 from metamae.errors import ConfigError, DataError
-from metamae.fields import Field, check_settings, check_weights, choose_fields, given, hold
 from metamae.modalities.base import Features, Modality, Tokenizer
 from metamae.networks.positions import Learned
 from metamae.networks.transformer import xavier_linear
+from metamae.parts.fields import Field, check_settings, check_weights, choose_fields, given, hold
+from metamae.parts.slots import (
+    JoinedPlaces,
+    Slot,
+    find_slots,
+    join_neighbours,
+    num_places,
+    token_weights,
+)
 from metamae.records import Records
 from metamae.registry import Registry
-from metamae.slots import JoinedPlaces, Slot, find_slots, join_neighbours, num_places, token_weights
 from metamae.types import Batch, Tokens
 
 # What a part may be: every modality but this one.
@@ -86,15 +93,14 @@ class Mixture(Modality):
             rng: Source of the subsamples that statistics are taken from.
             parts: One {"name", "kind", "columns", "settings"} for each: kind is a modality,
                 columns are those it is made of (the one called as the part, if left out), and
-                settings are that modality's own. None to make one part of every column of
-                arrays or texts, and a table of all columns of single values.
+                settings are that modality's own. `schema.parts_of` guesses them.
             weights: Part -> its weight in the loss; 1 where nothing is said.
 
         Raises:
             ConfigError: If parts or weights do not fit the columns or each other, or the samples
                 of a part would have to be cut into windows.
         """
-        fields, notes = choose_fields(records, parts)
+        fields, notes = choose_fields(records, parts), list[str]()
         found = check_weights(fields, weights)
         some = records.sample(STATISTICS_FROM, rng)
         specs, measured = [], []

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from metamae.checks import check_at_least, check_one_of
 from metamae.columns import Index, sizes_of
 from metamae.errors import ConfigError
-from metamae.geometry import Doubles, chamfer, cut_groups, describe_shape
 from metamae.modalities.base import Features, Modality, Tokenizer
 from metamae.networks.transformer import xavier_linear
-from metamae.pointset import (
+from metamae.pointset.geometry import Doubles, chamfer, cut_groups, describe_shape
+from metamae.pointset.intake import (
     choose_sizes,
     clean,
     fit_template,

@@ -13,7 +13,7 @@ from metamae.files import find_in_folder, find_path, is_path, peek
 from metamae.readers.base import Reader
 from metamae.records import Records
 from metamae.registry import Registry
-from metamae.shards import find_shards, name_of, read_shards
+from metamae.sources.shards import find_shards, name_of, read_shards
 
 _log = logging.getLogger("metamae")
 # Files that often lie beside shards and are none: _SUCCESS, README.md, dataset_infos.json, ...

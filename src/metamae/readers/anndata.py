@@ -6,9 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from metamae.arrow import IN_MEMORY, annotated_records
 from metamae.aside import Aside
-from metamae.blocks import Recent
 from metamae.checks import check_at_least
 from metamae.columns import Column
 from metamae.errors import ConfigError, DataError
@@ -16,9 +14,11 @@ from metamae.extras import require
 from metamae.files import UNPACKED_MOST, find_file, legible
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.stores.fields import check_stored, column_of
-from metamae.stores.hdf5 import check_group, check_heaps, opened, stored
-from metamae.stores.sparse import SparseRows, sparse_column
+from metamae.sources.arrow import IN_MEMORY, annotated_records
+from metamae.sources.blocks import Recent
+from metamae.sources.stores.fields import check_stored, column_of
+from metamae.sources.stores.hdf5 import check_group, check_heaps, opened, stored
+from metamae.sources.stores.sparse import SparseRows, sparse_column
 
 _REMEDY = "Write it again with write_h5ad."
 

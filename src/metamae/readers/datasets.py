@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar
 
-from metamae.arrow import IN_MEMORY, TableFiles
 from metamae.aside import Aside
 from metamae.checks import check_at_least
 from metamae.errors import ConfigError, DataError
@@ -12,7 +11,8 @@ from metamae.files import UNPACKED_MOST, find_file, find_path, is_path, legible
 from metamae.readers.base import Reader
 from metamae.records import Records
 from metamae.registry import did_you_mean
-from metamae.shards import read_shards
+from metamae.sources.arrow import IN_MEMORY, TableFiles
+from metamae.sources.shards import read_shards
 
 _RULE = "must be a folder written by save_to_disk"
 _REMEDY = "Save the data set again with its method save_to_disk."

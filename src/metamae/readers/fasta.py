@@ -10,10 +10,10 @@ from metamae.checks import check_at_least, check_flag, check_one_of
 from metamae.columns import Chain, Column, Index
 from metamae.errors import DataError
 from metamae.files import UNPACKED_MOST, check_field, find_file, find_in_folder, find_path, legible
-from metamae.lines import Content, Names, Read, Spans, TextFile
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.sequences import (
+from metamae.sources.lines import Content, Names, Read, Spans, TextFile
+from metamae.sources.sequences import (
     HEADER,
     KINDS,
     READ,

@@ -3,13 +3,13 @@
 from typing import Any, ClassVar
 
 from metamae.aside import Aside
-from metamae.blocks import Recent
 from metamae.checks import check_at_least
 from metamae.files import UNPACKED_MOST, find_file
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.stores import columns_of
-from metamae.stores.hdf5 import stored_datasets
+from metamae.sources.blocks import Recent
+from metamae.sources.stores import columns_of
+from metamae.sources.stores.hdf5 import stored_datasets
 
 
 class Hdf5Reader(Reader):

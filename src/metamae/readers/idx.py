@@ -19,7 +19,7 @@ from metamae.errors import DataError
 from metamae.files import UNPACKED_MOST, check_field, check_unpacked, find_file, legible
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.values import as_column
+from metamae.sources.values import as_column
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MOST_AXES = 4

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 from metamae.aside import Aside
 from metamae.checks import check_at_least, check_one_of
 from metamae.errors import ConfigError
-from metamae.media.labels import check_labels
-from metamae.media.pictures import decode, decode_bands, probe
-from metamae.media.samples import SampleFiles
 from metamae.readers.base import Reader
 from metamae.records import Records
+from metamae.sources.media.labels import check_labels
+from metamae.sources.media.pictures import decode, decode_bands, probe
+from metamae.sources.media.samples import SampleFiles
 
 _log = logging.getLogger("metamae")
 

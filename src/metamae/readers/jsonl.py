@@ -12,10 +12,10 @@ from metamae.checks import check_at_least
 from metamae.columns import Array
 from metamae.errors import DataError
 from metamae.files import UNPACKED_MOST, check_field, find_file, legible
-from metamae.lines import Content, TextFile, decoded_lines
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.spellings import convert, share
+from metamae.sources.lines import Content, TextFile, decoded_lines
+from metamae.sources.spellings import convert, share
 
 _KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list"}
 # A table of more cells than this, of which fewer than one in `_SPARSE` is there, is none.

@@ -11,16 +11,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from metamae.arrow import annotated_records, frame_table, table_records
 from metamae.aside import Aside
 from metamae.columns import Array, Column
 from metamae.errors import DataError
 from metamae.files import check_field, is_path, legible
-from metamae.items import item_columns
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.stores.sparse import SparseRows
-from metamae.values import as_column, as_samples
+from metamae.sources.arrow import annotated_records, frame_table, table_records
+from metamae.sources.items import item_columns
+from metamae.sources.stores.sparse import SparseRows
+from metamae.sources.values import as_column, as_samples
 
 _ACCEPTED = (
     "a path; an array or tensor of shape (S, ...); a list of strings or of arrays; a dict of "

@@ -21,7 +21,7 @@ from metamae.files import (
 )
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.values import as_column, as_samples
+from metamae.sources.values import as_column, as_samples
 
 _REMEDY = "Write an array of numbers or of strings again with np.save."
 

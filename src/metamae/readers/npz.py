@@ -18,7 +18,7 @@ from metamae.errors import DataError
 from metamae.files import UNPACKED_MOST, check_field, check_unpacked, find_file, legible
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.values import as_column
+from metamae.sources.values import as_column
 
 _log = logging.getLogger("metamae")
 _REMEDY = "Write it again with np.savez."

@@ -2,12 +2,12 @@
 
 from typing import Any, ClassVar
 
-from metamae.arrow import IN_MEMORY, TableFiles
 from metamae.aside import Aside
 from metamae.checks import check_at_least
 from metamae.files import UNPACKED_MOST, find_file
 from metamae.readers.base import Reader
 from metamae.records import Records
+from metamae.sources.arrow import IN_MEMORY, TableFiles
 
 
 class ParquetReader(Reader):

@@ -17,10 +17,10 @@ from metamae.columns import Array
 from metamae.errors import DataError
 from metamae.extras import require
 from metamae.files import legible
-from metamae.media.labels import check_labels
-from metamae.media.samples import SampleFiles
 from metamae.readers.base import Reader
 from metamae.records import Records
+from metamae.sources.media.labels import check_labels
+from metamae.sources.media.samples import SampleFiles
 
 _log = logging.getLogger("metamae")
 

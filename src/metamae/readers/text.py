@@ -20,9 +20,9 @@ from metamae.files import (
     find_path,
     legible,
 )
-from metamae.lines import Lines, Names, TextFile, index_lines
 from metamae.readers.base import Reader
 from metamae.records import Records
+from metamae.sources.lines import Lines, Names, TextFile, index_lines
 
 _log = logging.getLogger("metamae")
 

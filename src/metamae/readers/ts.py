@@ -16,9 +16,9 @@ from metamae.checks import check_at_least
 from metamae.columns import Column
 from metamae.errors import DataError
 from metamae.files import UNPACKED_MOST, check_field, find_file, legible
-from metamae.lines import LINE, TextFile
 from metamae.readers.base import Reader
 from metamae.records import Records
+from metamae.sources.lines import LINE, TextFile
 
 Series = NDArray[np.float64]
 

@@ -16,10 +16,10 @@ from metamae.columns import Array, Index
 from metamae.errors import ConfigError, DataError
 from metamae.extras import require
 from metamae.files import UNPACKED_MOST, legible
-from metamae.media.labels import check_labels
-from metamae.media.samples import SampleFiles, Shape
 from metamae.readers.base import Reader
 from metamae.records import Records
+from metamae.sources.media.labels import check_labels
+from metamae.sources.media.samples import SampleFiles, Shape
 
 # A playlist under the name of a video must not make the decoder open other files or addresses.
 _OPTIONS = {

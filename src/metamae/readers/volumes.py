@@ -15,11 +15,11 @@ from metamae.columns import Array
 from metamae.errors import DataError
 from metamae.extras import require
 from metamae.files import UNPACKED_MOST, check_unpacked, legible
-from metamae.media.labels import check_labels
-from metamae.media.samples import SampleFiles, Shape
-from metamae.media.tiffs import tiff_header, tiff_pages
 from metamae.readers.base import Reader
 from metamae.records import Records
+from metamae.sources.media.labels import check_labels
+from metamae.sources.media.samples import SampleFiles, Shape
+from metamae.sources.media.tiffs import tiff_header, tiff_pages
 
 _STACKS = (".tif", ".tiff")
 _GZIP_MOST = 1032  # Largest factor by which deflate can pack (RFC 1951: 258 bytes in 2 bits).

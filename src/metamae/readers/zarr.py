@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from metamae.aside import Aside
-from metamae.blocks import Recent
 from metamae.checks import check_at_least
 from metamae.columns import Array
 from metamae.errors import DataError
@@ -29,7 +28,8 @@ from metamae.files import (
 )
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.stores import CHUNK_BYTES, Stored, columns_of
+from metamae.sources.blocks import Recent
+from metamae.sources.stores import CHUNK_BYTES, Stored, columns_of
 
 _REMEDY = "Write it again with zarr."
 _MARKS = ("zarr.json", ".zgroup", ".zarray")  # one of these lies in the folder of every store

@@ -1,6 +1,6 @@
 """Turn samples into vectors and write them to a file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ def embed(
     tokens: bool = False,
     overwrite: bool = False,
     skip_bad: int = 0,
+    settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Vectors | list[Vectors]:
@@ -36,6 +37,7 @@ def embed(
         tokens: One vector per token instead of one per sample.
         overwrite: Whether a file that is there may be replaced.
         skip_bad: How many bad samples may be left out; the names of the others tell which.
+        settings: Settings of the reader by name, in place of those of the run.
         device: Where to compute.
         progress: Called now and then with the samples done and their number.
 
@@ -43,7 +45,7 @@ def embed(
         (S, D) float32; with `tokens` a list of S arrays (N, D).
 
     Raises:
-        ConfigError: If the kind of file is unknown, or cannot hold tokens.
+        ConfigError: If the kind of file is unknown or cannot hold tokens, or a setting is refused.
         DataError: If the data do not fit the run's schema.
         ArtifactError: If the run cannot be loaded, or the file cannot be written.
     """
@@ -51,7 +53,7 @@ def embed(
     if path is not None:
         _check_out(path, overwrite)
     pretrained = run if isinstance(run, Pretrained) else load(run, device=device)
-    records = pretrained.records(read_sound(pretrained, data, skip_bad))
+    records = pretrained.records(read_sound(pretrained, data, skip_bad, settings))
     vectors = pretrained.embed(records, tokens=tokens, progress=progress)
     if path is not None:
         write = WRITERS[path.suffix.lower()]

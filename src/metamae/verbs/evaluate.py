@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,7 @@ def evaluate(  # noqa: PLR0913  # one argument per choice of the user
     test_share: float = TEST_SHARE,
     seed: int = 0,
     skip_bad: int = 0,
+    settings: Mapping[str, Any] | None = None,
     device: str = "auto",
 ) -> Assessment:
     """Score the embeddings beside raw features, PCA and the untrained encoder.
@@ -112,6 +113,7 @@ def evaluate(  # noqa: PLR0913  # one argument per choice of the user
         test_share: Share of the samples that is set aside.
         seed: Of split, draws and bootstrap.
         skip_bad: How many bad samples of each data set may be left out.
+        settings: Settings of the reader by name, in place of those of the run.
         device: Where to embed.
 
     Raises:
@@ -124,10 +126,10 @@ def evaluate(  # noqa: PLR0913  # one argument per choice of the user
     check_between("Evaluate.test_share", test_share, 0, 1)
     pretrained = run if isinstance(run, Pretrained) else load(run, device=device)
     chosen = [EVALUATIONS.build(name) for name in evaluations]
-    records = read_sound(pretrained, data, skip_bad)
+    records = read_sound(pretrained, data, skip_bad, settings)
     names = [name.strip() for name in label.split(",")]
     _check_no_leak(pretrained, names)
-    other = None if test is None else read_sound(pretrained, test, skip_bad)
+    other = None if test is None else read_sound(pretrained, test, skip_bad, settings)
     parts = _split(records, other, names, group, task, test_share, seed)
     train, held = pretrained.records(parts.train), pretrained.records(parts.test)
     notes = _notes(pretrained, _seen(pretrained, records if test is None else parts.test))

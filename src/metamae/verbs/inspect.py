@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from metamae.modalities.base import Modality
 from metamae.modalities.mixture import Mixture
 from metamae.records import Records
 from metamae.representations import raw_features
-from metamae.schema import Schema, infer_schema
+from metamae.schema import Schema
 from metamae.schema_file import Declared, DeclaredField, read_schema_file
 from metamae.suspicions import FEW_CLASSES, duplicates, identifiers, leaks, near_duplicates
 from metamae.vetting import vet
@@ -91,7 +92,7 @@ class Inspection:
         )
 
 
-def inspect(  # one argument per choice of the user
+def inspect(
     data: Any,
     *,
     settings: Mapping[str, Any] | None = None,
@@ -156,15 +157,7 @@ class _Sides:
 def _inspect(
     records: Records, choices: Choices, ignore: Iterable[str], aside: Aside, sides: _Sides
 ) -> Inspection:
-    def infer(some: Records) -> Schema:
-        return infer_schema(
-            some,
-            modality=choices.modality,
-            ignore=ignore,
-            settings=choices.settings.get("modality"),
-            seed=choices.seed,
-        )
-
+    infer = partial(choices.infer, ignore=ignore)
     records, schema = vet(records, infer, aside, most=LOOK_AT)
     some = records.sample(LOOK_AT, np.random.default_rng(choices.seed))
     fields = tuple(_field(some, name, schema) for name in records)

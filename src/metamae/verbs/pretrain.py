@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from metamae.networks.attention import kernel
 from metamae.pretrained import Pretrained, pick_device
 from metamae.records import Records
 from metamae.resuming import check_same
-from metamae.schema import Schema, infer_schema
+from metamae.schema import Schema
 from metamae.schema_file import read_schema_file
 from metamae.training.batches import Batches
 from metamae.training.loop import Observer, Outcome, Run
@@ -36,7 +37,7 @@ MOST_HELD_OUT = 1024
 FEWEST_TO_HOLD_OUT = 50
 
 
-def pretrain(  # one argument per choice of the user
+def pretrain(
     data: Any,
     out: str | Path | None = None,
     *,
@@ -156,17 +157,8 @@ def _plan(
     aside: Aside,
 ) -> tuple[Records, Config, Schema]:
     """Decide everything that a new run needs to know before its first step."""
-
-    def infer(some: Records) -> Schema:
-        return infer_schema(
-            some,
-            modality=choices.modality,
-            ignore=ignore,
-            settings=choices.settings.get("modality"),
-            seed=choices.seed,
-        )
-
     train = TrainSettings(**choices.settings.get("train", {}))
+    infer = partial(choices.infer, ignore=ignore)
     records, schema = vet(records, infer, aside, most=_looked_at(train))
     held_out = num_held_out(len(records), train.holdout)
     learnt, _ = split(records.only(schema.modality.columns), held_out, choices.seed)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from metamae.blocks import BLOCK_ROWS, Blocked, Recent, Rows, joined
 from metamae.columns import Array, Column, Index
 from metamae.errors import DataError
 from metamae.files import check_unpacked, legible
+from metamae.sources.blocks import BLOCK_ROWS, Blocked, Recent, Rows, joined
 
 CHUNK_BYTES = 2**30  # above which a chunk that packs suspiciously well is refused
 _TEXT_BYTES = 64  # rough size of a string or a short array in memory

@@ -14,7 +14,7 @@ import numpy as np
 from metamae.columns import Array
 from metamae.errors import DataError
 from metamae.files import UNPACKED_MOST, legible
-from metamae.media.tiffs import tiff_header, tiff_pages
+from metamae.sources.media.tiffs import tiff_header, tiff_pages
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _TIFF = (".tif", ".tiff")

@@ -8,7 +8,7 @@ import numpy as np
 from metamae.columns import Array
 from metamae.errors import DataError
 from metamae.files import legible
-from metamae.values import as_column
+from metamae.sources.values import as_column
 
 
 def arrow_column(owner: str, values: Any) -> Array:

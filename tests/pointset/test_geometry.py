@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from metamae.geometry import (
+from metamae.pointset.geometry import (
     BESIDE,
     BINS,
     CELLS,

@@ -6,13 +6,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from metamae.arrow.convert import arrow_values
-from metamae.blocks import Blocked, Recent
 from metamae.columns import Array, Chain, Column, Index
 from metamae.errors import DataError
 from metamae.files import legible
 from metamae.indexing import grouped, positions, put
-from metamae.values import as_column
+from metamae.sources.arrow.convert import arrow_values
+from metamae.sources.blocks import Blocked, Recent
+from metamae.sources.values import as_column
 
 
 class Parts(Protocol):

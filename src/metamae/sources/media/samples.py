@@ -13,8 +13,8 @@ from metamae.aside import Aside
 from metamae.columns import Array, Column, Decoded
 from metamae.errors import DataError
 from metamae.files import check_field, class_folders, find_file, find_in_folder, find_path
-from metamae.media.labels import label_columns
 from metamae.records import Records
+from metamae.sources.media.labels import label_columns
 
 _log = logging.getLogger("metamae")
 

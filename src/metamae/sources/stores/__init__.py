@@ -1,5 +1,5 @@
 """Files and folders of many arrays, such as HDF5 and Zarr, of which each may be a field."""
 
-from metamae.stores.fields import CHUNK_BYTES, Stored, columns_of
+from metamae.sources.stores.fields import CHUNK_BYTES, Stored, columns_of
 
 __all__ = ["CHUNK_BYTES", "Stored", "columns_of"]

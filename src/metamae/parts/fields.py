@@ -10,15 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamae.checks import check_between
-from metamae.columns import Array, Column, Index
+from metamae.columns import Array, Index
 from metamae.errors import ConfigError
 from metamae.records import Records
 from metamae.registry import did_you_mean
 
-LOOK_AT = 1024  # samples that a column's kind is guessed from
-# A column of strings with at most so many different values, each twice on average, is one of
-# categories and not of texts.
-MOST_CATEGORIES = 64
 CHUNK = 1024  # samples that are read at once to see whether they have a value
 KEYS = ("name", "kind", "columns", "settings")
 
@@ -40,29 +36,25 @@ class Field:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def choose_fields(records: Records, parts: Any = None) -> tuple[list[Field], list[str]]:
-    """Read the setting `parts` of a mixture, or guess the fields from the columns.
+def choose_fields(records: Records, parts: Any) -> list[Field]:
+    """Read the setting `parts` of a mixture.
 
     Args:
         records: Training data.
-        parts: For each field a dict of the attributes of `Field`. None to make one of every
-            column of arrays or texts, and a table of all columns of single values.
-
-    Returns:
-        The fields, and a note if a column is left out.
+        parts: For each field a dict of the attributes of `Field`.
 
     Raises:
         ConfigError: If `parts` is anything else, fields are fewer than 2, lack a column, or share
             a column or a name.
     """
-    if parts is not None and not isinstance(parts, list | tuple):
+    if not isinstance(parts, list | tuple):
         raise ConfigError(
             f"Mixture.parts must be a list of fields; got {parts!r}. "
             f'[{{"name": "text", "kind": "symbols"}}, ...] would do.'
         )
-    fields, notes = _guess(records) if parts is None else ([_parse(part) for part in parts], [])
+    fields = [_parse(part) for part in parts]
     _check(fields, records)
-    return fields, notes
+    return fields
 
 
 def _parse(part: Any) -> Field:
@@ -152,39 +144,6 @@ def check_weights(fields: Sequence[Field], weights: Any) -> tuple[float, ...]:
             raise ConfigError(f"Mixture.weights: no part {name!r}.{did_you_mean(name, names)}")
         check_between(f"Mixture.weights[{name!r}]", value, 0, float("inf"))
     return tuple(float((weights or {}).get(name, 1.0)) for name in names)
-
-
-def _guess(records: Records) -> tuple[list[Field], list[str]]:
-    fields, single, notes = [], [], []
-    for name in records:
-        kind = _guess_kind(records[name])
-        if kind is None:
-            single.append(name)
-        else:
-            fields.append(Field(name, kind, (name,)))
-    if len(single) > 1:
-        fields.append(Field("table", "table", tuple(single)))
-    elif single:
-        notes.append(
-            f"column {single[0]!r} is left out: one column of single values is no table "
-            f"(override: --set parts=...)"
-        )
-    return fields, notes
-
-
-def _guess_kind(column: Column) -> str | None:
-    """Modality that a column is likely to be of; None if it holds single values."""
-    if len(column.shape) > 1:
-        return "grid" if len(column.shape) > 2 else "table"
-    if column.dtype != object:
-        return None
-    some = np.asarray(column[np.arange(min(LOOK_AT, len(column)))])
-    values = [value for value in some if value is not None]
-    if values and all(isinstance(value, str) for value in values):
-        different = len(set(values))
-        few = different <= MOST_CATEGORIES and 2 * different <= len(values)
-        return None if few else "symbols"
-    return "grid" if any(np.ndim(value) > 0 for value in values) else None
 
 
 def hold(records: Records, index: Index) -> Records:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metamae.errors import ConfigError, DataError
-from metamae.media.labels import check_labels, label_columns
+from metamae.sources.media.labels import check_labels, label_columns
 
 NAMES = ["train/01.png", "train/02.png", "train/10.png"]
 

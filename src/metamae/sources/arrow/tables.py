@@ -9,11 +9,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from metamae.arrow.convert import arrow_column
 from metamae.columns import Column
 from metamae.errors import DataError
 from metamae.files import check_field, check_names, legible
 from metamae.records import Records
+from metamae.sources.arrow.convert import arrow_column
 
 _log = logging.getLogger("metamae")
 

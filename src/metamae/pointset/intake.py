@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from metamae.checks import check_at_least
 from metamae.columns import Column, Index
 from metamae.errors import ConfigError, DataError
-from metamae.geometry import Doubles, chamfer, typical_group
+from metamae.pointset.geometry import Doubles, chamfer, typical_group
 from metamae.records import Records
 
 LARGEST = 1e100  # number that can be squared and summed

@@ -12,7 +12,7 @@ from metamae.columns import Array
 from metamae.errors import DataError
 from metamae.extras import require
 from metamae.files import check_field, check_unpacked, legible
-from metamae.stores.fields import Stored
+from metamae.sources.stores.fields import Stored
 
 _REMEDY = "Write it again with h5py."
 # How a string or list of any length is stored: its length, and where it lies in a heap.

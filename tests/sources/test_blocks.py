@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from metamae.blocks import BLOCK_BYTES, Blocked, Recent, Rows, joined
 from metamae.columns import Subset
 from metamae.errors import DataError
+from metamae.sources.blocks import BLOCK_BYTES, Blocked, Recent, Rows, joined
 from metamae.training.order import Order
 
 

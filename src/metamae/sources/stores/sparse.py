@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from metamae.blocks import Blocked, Recent
 from metamae.columns import Array, Column, Index
 from metamae.errors import DataError
 from metamae.files import legible
 from metamae.indexing import positions
-from metamae.stores.fields import Stored, number_type
+from metamae.sources.blocks import Blocked, Recent
+from metamae.sources.stores.fields import Stored, number_type
 
 _BLOCK_VALUES = 2**19  # stored values that a block of rows has, about
 _ROWS = (64, 8192)  # fewest and most rows of a block

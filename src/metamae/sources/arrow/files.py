@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from metamae.arrow.convert import arrow_column
-from metamae.arrow.lazy import Parts, mapped_column, packed_column
-from metamae.arrow.tables import check_table, kept_names
-from metamae.blocks import KEPT, Recent
 from metamae.columns import Column
 from metamae.files import check_unpacked, legible
 from metamae.records import Records
+from metamae.sources.arrow.convert import arrow_column
+from metamae.sources.arrow.lazy import Parts, mapped_column, packed_column
+from metamae.sources.arrow.tables import check_table, kept_names
+from metamae.sources.blocks import KEPT, Recent
 
 IN_MEMORY = 256 * 2**20  # bytes up to which a table is loaded as a whole
 _MUCH = 2 * 2**30  # bytes of decoded row groups that a user should know of

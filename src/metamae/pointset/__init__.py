@@ -1,0 +1,1 @@
+"""Sets of points: checked, put in order, measured, and cut into groups."""

@@ -1,0 +1,1 @@
+"""What readers share: how text, tables, archives and media become columns of samples."""
