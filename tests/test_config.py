@@ -208,6 +208,15 @@ def test_assignments():
         "x": True,
         "y": "1",
     }
+    # As messages write them, which speak Python.
+    assert parse_assignments(
+        ["mode='RGB'", "types={'zip': 'text'}", "header=False", "cell=4,2"]
+    ) == {
+        "mode": "RGB",
+        "types": {"zip": "text"},
+        "header": False,
+        "cell": (4, 2),
+    }
     assert parse_assignments(["path=a=b", "empty="]) == {"path": "a=b", "empty": ""}
     for text in ("lr", "=3", ""):
         with pytest.raises(

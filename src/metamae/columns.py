@@ -13,6 +13,7 @@ A column may offer more than the protocol asks for, where it can do so cheaply. 
   strings), read without the rest.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamae.errors import DataError
-from metamae.indexing import grouped, put
-from metamae.indexing import positions as positions
+from metamae.indexing import grouped, positions, put
 
 Array = NDArray[Any]
 Index = NDArray[np.int64]
@@ -171,7 +171,34 @@ class Chain:
         return stretch_of(self.columns[part], position - int(self.starts[part]), start, stop, axis)
 
 
-class Stretches:
+class OneByOne(ABC):
+    """A column whose values, of any shapes, are made one at a time when they are asked for."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def value(self, position: int) -> Any:
+        """Return one value; None if it is missing."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(object)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self),)
+
+    def __getitem__(self, index: Any) -> Any:
+        chosen = positions(index, len(self))
+        flat = np.atleast_1d(chosen)
+        values = np.empty(len(flat), dtype=object)
+        for row, position in enumerate(flat.tolist()):
+            values[row] = self.value(position)
+        return values if chosen.ndim else values[0]
+
+
+class Stretches(OneByOne):
     """Parts of the values of a column along one axis: the windows of long recordings.
 
     Args:
@@ -187,14 +214,6 @@ class Stretches:
         self.axis = axis
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(object)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (len(self.owner),)
-
-    @property
     def decodes(self) -> bool:
         return decodes(self.column)
 
@@ -207,14 +226,9 @@ class Stretches:
     def __len__(self) -> int:
         return len(self.owner)
 
-    def __getitem__(self, index: Any) -> Any:
-        chosen = positions(index, len(self))
-        flat = np.atleast_1d(chosen)
-        values = np.empty(len(flat), dtype=object)
-        for row, n in enumerate(flat.tolist()):
-            start, stop = int(self.start[n]), int(self.stop[n])
-            values[row] = stretch_of(self.column, int(self.owner[n]), start, stop, self.axis)
-        return values if chosen.ndim else values[0]
+    def value(self, position: int) -> Any:
+        start, stop = int(self.start[position]), int(self.stop[position])
+        return stretch_of(self.column, int(self.owner[position]), start, stop, self.axis)
 
 
 class Decoded:

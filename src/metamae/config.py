@@ -1,7 +1,9 @@
 """Every setting of a run with its resolved value, and how a user's choices become one."""
 
 import tomllib
+from ast import literal_eval
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -318,7 +320,7 @@ def choose(choices: Choices, settings: Mapping[str, Any]) -> Choices:
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """Turn "key=value" texts into settings; a value is TOML, or else taken as text.
+    """Turn "key=value" texts into settings; a value is TOML, or Python as in messages, or text.
 
     Raises:
         ConfigError: If an equals sign is missing.
@@ -328,11 +330,16 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"--set must be key=value; got {text!r}. lr=0.001 would do.")
-        try:
-            settings[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            settings[key.strip()] = value.strip()
+        settings[key.strip()] = _value(value.strip())
     return settings
+
+
+def _value(text: str) -> Any:
+    with suppress(tomllib.TOMLDecodeError):
+        return tomllib.loads(f"value = {text}")["value"]
+    with suppress(ValueError, SyntaxError):
+        return literal_eval(text)
+    return text
 
 
 def read_config_file(path: Path) -> dict[str, Any]:

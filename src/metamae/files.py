@@ -175,7 +175,8 @@ def find_in_folder(root: Path, source: str, extensions: tuple[str, ...], what: s
             f"{kinds or 'an empty folder'}. Give a folder of such files, or the path of a file."
         )
     if others:
-        _log.info("%s: left out %d files: %s", source, others.total(), kinds)
+        many = "file" if others.total() == 1 else "files"
+        _log.info("%s: left out %d %s: %s", source, others.total(), many, kinds)
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
 
 

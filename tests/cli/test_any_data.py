@@ -150,3 +150,22 @@ def test_what_looks_wrong_is_said(tmp_path):
     assert "62 of 62 test samples are nearly equal to a training sample" in notes
     message = refused(run("inspect", tmp_path / "u.csv", "--split", "cod"))
     assert "Did you mean 'code'" in message
+
+
+def test_settings_of_the_reader_for_other_commands(data, tmp_path):
+    folder, out = tmp_path / "images", tmp_path / "run"
+    shutil.copytree(data / "images", folder)
+    assert pretrain(folder, out, steps=2).status == 0
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    table = tmp_path / "elsewhere.csv"
+    table.write_text("file,size\n" + "".join(f"{name},{n}\n" for n, name in enumerate(names)))
+    asked = ["--label", "size", "--evaluation", "knn", "--json"]
+    assert "size" in refused(run("evaluate", out, folder, *asked))
+    said = run("evaluate", out, folder, *asked, "--set", f"labels={table}")
+    assert said.status == 0, said.err
+    assert json.loads(said.out)["task"]["kind"] == "regression"
+    vectors = tmp_path / "v.npy"
+    assert "no setting 'label'" in refused(
+        run("embed", out, folder, "--out", vectors, "--set", "label=x")
+    )
+    assert run("embed", out, folder, "--out", vectors, "--set", "reader.labels=none").status == 0

@@ -167,3 +167,11 @@ def test_weak_fits_that_do_not_converge_stay_silent():
 def test_bad_settings_are_refused(setting):
     with pytest.raises(ConfigError, match=rf"LinearProbe.{setting} must be a whole number"):
         LinearProbe(**{setting: 0})
+
+
+def test_models_that_always_say_the_same_do_not_end_the_search():
+    # Tiny features beside a rare class: the strong ones call everything by the common name.
+    y = (np.arange(200) % 5 == 0).astype(int)
+    features = (y[:, None] + rng(9).normal(size=(200, 1)) * 0.4).astype(float)
+    noise = rng(10).normal(size=(200, 3))
+    assert position(np.hstack([features, noise]), y, CLASSES) >= 2

@@ -201,3 +201,46 @@ def test_data_elsewhere_are_refused(tmp_path):
         file["obs/depth"] = h5py.ExternalLink("b.h5", "/depth")
     with pytest.raises(DataError, match="must hold its data itself; got a link from 'depth'"):
         read(path)
+
+
+def save_old(folder, **changes):
+    """Write a file as anndata did before 0.7: obs is one compound dataset."""
+    rows = np.zeros(60, [("index", "S9"), ("type", "i1"), ("depth", "<f4"), ("note", "S9")])
+    rows["index"] = [f"cell{n}" for n in range(60)]
+    rows["type"] = [0, 1, -1] * 20
+    rows["depth"] = np.arange(60)
+    rows["note"] = np.char.encode([f"é{n}" for n in range(60)], "utf-8")
+    items = {"X": DENSE, "obs": rows, "uns/type_categories": np.array([b"a", b"b"]), **changes}
+    with h5py.File(folder / "old.h5ad", "w") as file:
+        for name, item in items.items():
+            file[name] = item
+    return folder / "old.h5ad"
+
+
+def test_files_of_old_versions(tmp_path):
+    records = read(save_old(tmp_path))
+    assert list(records) == ["X", "type", "depth", "note"]
+    np.testing.assert_array_equal(records["X"][np.arange(60)], DENSE)
+    assert records["type"][np.arange(4)].tolist() == ["a", "b", None, "a"]
+    assert records["depth"][np.arange(3)].tolist() == [0.0, 1.0, 2.0]
+    assert records["note"][np.arange(2)].tolist() == ["é0", "é1"]
+    assert records.names[59] == "cell59"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"obs": np.zeros(60, [("index", "S9"), ("pair", "f4", 2)])},
+        {"obs": np.arange(60)},
+        {"uns/type_categories": np.array([b"a"])},
+        {"uns/type_categories": np.array([[b"a"], [b"b"]])},
+        {"obs": np.zeros(50, [("index", "S9"), ("depth", "f4")])},
+    ],
+)
+def test_old_files_that_lie(tmp_path, changes):
+    with pytest.raises(DataError, match=r"old\.h5ad"):
+        read(save_old(tmp_path, **changes))
+
+
+def test_damage_to_old_files_is_refused_or_harmless(tmp_path):
+    assert refuse_or_read(save_old(tmp_path)) > 15

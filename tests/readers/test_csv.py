@@ -33,6 +33,12 @@ TABLES = st.lists(
 )
 
 
+@pytest.mark.parametrize("name", ["tab", "\\t", "\t"])
+def test_tabs_by_names_that_can_be_typed(tmp_path, name):
+    (tmp_path / "a.csv").write_text("a,b\tc\n1\t2\n")
+    assert list(read(tmp_path / "a.csv", delimiter=name)) == ["a,b", "c"]
+
+
 @given(rows=TABLES, delimiter=st.sampled_from(",;\t|"))
 @settings(max_examples=50, deadline=None)
 def test_round_trip(rows, delimiter):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from metamae.columns import Stretches, sizes_of, stretch_of
 from metamae.errors import ConfigError, DataError
 from metamae.readers import fasta, read
-from metamae.sources import lines
+from metamae.sources import spans
 
 from .damage import refuse_or_read
 
@@ -56,7 +56,7 @@ def test_fasta_round_trip(records, width, end, block, cut, packed):
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         raw = text.encode()
         path = save(Path(folder), gzip.compress(raw) if packed else raw)
-        patch.setattr(lines, "BLOCK", block)
+        patch.setattr(spans, "BLOCK", block)
         patch.setattr(fasta, "_STEP", 5)
         patch.setattr(fasta, "_NAME", 4)
         column = read(path, case="keep")["sequence"]
@@ -75,7 +75,7 @@ def test_fastq_round_trip(records, block, cut):
     text = "".join(f"@{name}\n{found}\n+\n{'@' * len(found)}\n" for name, found in records)
     text = text[:-1] + "\n" * cut
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lines, "BLOCK", block)
+        patch.setattr(spans, "BLOCK", block)
         records_read = read(save(Path(folder), text, "a.fq"), case="keep", quality=True)
         column = records_read["sequence"]
         assert column[np.arange(len(records))].tolist() == [found for _, found in records]
@@ -125,6 +125,14 @@ def test_a_folder_is_one_data_set(tmp_path):
     assert sizes_of(records["sequence"]).tolist() == [[4], [2], [2], [2], [1]]
 
 
+def test_files_of_a_pattern_say_where_a_sequence_comes_from(tmp_path):
+    save(tmp_path, ">a\nAC\n", "1.fsa")
+    save(tmp_path, ">b\nGG\n>c\nT\n", "2.fsa")
+    records = read(str(tmp_path / "*.fsa"))
+    assert records["file"][np.arange(3)].tolist() == ["1.fsa", "2.fsa", "2.fsa"]
+    assert "file" not in read(tmp_path / "1.fsa")
+
+
 def test_a_long_sequence_is_not_loaded(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     genome = "".join(rng.choice(list("ACGT"), 300_000))
@@ -169,7 +177,7 @@ def test_lines_of_different_lengths_are_read_as_a_whole(tmp_path, body):
 
 
 def test_illegal_characters_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(lines, "BLOCK", 5)
+    monkeypatch.setattr(spans, "BLOCK", 5)
     path = save(tmp_path, ">a\nACGT\nAC5T\n>bad two\nA?C!\n>good\nAC\n>empty\n>c\nA\n")
     with pytest.raises(DataError) as caught:
         read(path)
@@ -236,7 +244,7 @@ def test_refuses(tmp_path, text, message):
 def test_blank_lines_between_reads_are_refused_wherever_pieces_end(tmp_path, monkeypatch, num):
     path = save(tmp_path, READS + "\n" * num + READS, "a.fq")
     for block in range(1, 40):
-        monkeypatch.setattr(lines, "BLOCK", block)
+        monkeypatch.setattr(spans, "BLOCK", block)
         with pytest.raises(DataError, match=r"blank lines before line|must begin with '@'"):
             read(path)
 
@@ -290,7 +298,7 @@ def test_changed_bytes_are_read_or_refused(data, text, block):
             st.sampled_from(b"\n\r >@+A1\0\xff")
         )
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lines, "BLOCK", block)
+        patch.setattr(spans, "BLOCK", block)
         path = save(Path(folder), bytes(raw))
         with suppress(DataError):
             column = read(path, skip_bad=9)["sequence"]

@@ -53,7 +53,7 @@ def test_strings_become_objects(tmp_path):
         (np.zeros(3), r"got shape \(3,\), one number per sample\. Reshape it to \(S, 1\)"),
         (np.float64(1), "got a single value"),
         (np.zeros((0, 2)), "at least one value"),
-        (np.array([None, "a"]), "numbers or of strings"),
+        (np.array([None, "a"]), "numbers or strings; got pickled objects, which are never"),
         (np.zeros((2, 2), complex), "complex128"),
     ],
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from metamae.columns import blocks_of, decodes, sizes_of, stretch_of
 from metamae.errors import ConfigError, DataError
 from metamae.readers import read
-from metamae.sources import lines
+from metamae.sources import spans, textfile
 
 from .damage import refuse_or_read
 
@@ -43,7 +43,7 @@ def test_lines_are_those_that_are_not_blank(rows, end, last, packed):
     with TemporaryDirectory() as folder:
         path = save(Path(folder), gzip.compress(text) if packed else text)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lines, "BLOCK", 7)
+            patch.setattr(spans, "BLOCK", 7)
             if not expected:
                 with pytest.raises(DataError, match="at least one good line"):
                     read(path, reader="text")
@@ -204,8 +204,8 @@ def test_bombs_cut_archives_and_endless_lines(tmp_path, monkeypatch):
     raw = gzip.compress(os.urandom(5000).hex().encode())
     with pytest.raises(DataError, match="Compressed file ended"):
         read(save(tmp_path, raw[:-900], "b.txt.gz"))
-    monkeypatch.setattr(lines, "BLOCK", 100)
-    monkeypatch.setattr(lines, "LINE", 1000)
+    monkeypatch.setattr(spans, "BLOCK", 100)
+    monkeypatch.setattr(spans, "LINE", 1000)
     with pytest.raises(
         DataError, match="lines of at most 1000 bytes; got a longer one at position 2"
     ):
@@ -246,7 +246,7 @@ def test_threads_may_share_a_column(tmp_path):
 
 
 def test_large_tables_get_advice(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(lines, "LARGE", 1000)
+    monkeypatch.setattr(textfile, "LARGE", 1000)
     raw = b"a,b\n" * 400
     for name, content in {"a.csv": raw, "b.csv.gz": gzip.compress(raw)}.items():
         caplog.clear()

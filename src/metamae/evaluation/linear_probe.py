@@ -5,7 +5,7 @@ regression by L-BFGS, its L2 strength from a logarithmic grid by a validation pa
 training set, then refitted on all of it).
 Differs: a coarser grid; features are standardised; small training sets choose by
 cross-validation; the search goes from strong to weak, each fit starting from the one before, and
-stops when two in a row do no better.
+stops when two in a row do no better; models that always say the same do not count.
 
 S is the number of training samples, F the number of features, L the number of labels.
 """
@@ -30,7 +30,8 @@ STRENGTHS = (1e2, 1e1, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 # Used where there is too little to choose by, such as one label per class: on the strong side,
 # where the model leans to the class means.
 DEFAULT_POSITION = 2
-# Fits without a gain after which weaker ones are not tried.
+# Fits after a gain that gain no more, after which weaker ones are not tried. Ridge regression
+# solves for all strengths at once, and tries them all.
 PATIENCE = 2
 # Training values below which a fit stays on one thread.
 SMALL = 5 * 10**7
@@ -87,13 +88,18 @@ class LinearProbe(Evaluation):
         truth = np.concatenate([y[outside] for _, outside in pairs])
         positions = range(len(STRENGTHS))
         paths = [self._path(features[a], y[a], features[b], task, positions) for a, b in pairs]
-        best, best_score = 0, -np.inf
+        patience = len(positions) if task.kind == "regression" else PATIENCE
+        best, best_score, informed = 0, -np.inf, 0
         for position, parts in zip(positions, zip(*paths, strict=True), strict=True):
-            score = metric.score(truth, np.concatenate(parts))
+            predictions = np.concatenate(parts)
+            score = metric.score(truth, predictions)
             score = score if metric.higher_is_better else -score
             if score > best_score:
                 best, best_score = position, score
-            elif position - best >= PATIENCE:
+            if (predictions == predictions[0]).all():
+                # A model that says the same of every sample is no reason to stop.
+                informed = position + 1
+            elif position - max(best, informed) >= patience:
                 break
         return best
 

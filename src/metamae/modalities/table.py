@@ -115,7 +115,7 @@ class Table(Modality):
         if len(measured) < min_columns:
             raise DataError(
                 f"{records.source}: a table must have at least {min_columns} columns that vary; "
-                f"got {len(measured)} of {len(names)} feature(s) ({len(names)} feature(s) in all). "
+                f"got {len(measured)} of {len(names)} feature(s). "
                 f"{' '.join(notes[:3])}"
             )
         numeric = sum(column.scaling is not None for column in measured)

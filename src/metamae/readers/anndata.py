@@ -65,9 +65,12 @@ class AnndataReader(Reader):
             opened(path) as file,
         ):
             check_heaps(source, path)
-            check_group(f"{source}, obs", path, file["obs"], self.max_bytes)
             matrix = self._matrix(source, path, file)
-            frame = anndata.io.read_elem(file["obs"])
+            if hasattr(file["obs"], "shape"):
+                frame = _old_frame(source, path, file)
+            else:
+                check_group(f"{source}, obs", path, file["obs"], self.max_bytes)
+                frame = anndata.io.read_elem(file["obs"])
             if len(frame) != len(matrix):
                 raise DataError(
                     f"{source} must describe each row of its matrix; got {len(matrix)} rows and "
@@ -136,3 +139,32 @@ class AnndataReader(Reader):
         matrix = csc_array((values, rows, starts), shape=tuple(int(side) for side in shape))
         matrix.check_format(full_check=True)
         return SparseRows(matrix.tocsr())
+
+
+def _old_frame(source: str, path: Path, file: Any) -> Any:
+    """Return obs as anndata wrote it before 0.7: one compound dataset, its categories elsewhere."""
+    import pandas as pd
+
+    rows = file["obs"]
+    kinds = [rows.dtype[name].kind for name in rows.dtype.names or ()]
+    if not kinds or set(kinds) - set("biufS"):
+        raise DataError(
+            f"{source}, obs must have columns of numbers or strings of fixed length; got "
+            f"{rows.dtype}. {_REMEDY}"
+        )
+    stored(f"{source}, obs", path, rows)  # refuses what does not lie within the file
+    columns = {name: _decoded(rows[name]) for name in rows.dtype.names}
+    for name, values in columns.items():
+        words = file.get(f"uns/{name}_categories")
+        if words is not None and values.dtype.kind in "iu":
+            owner = f"{source}, uns/{name}_categories"
+            if not hasattr(words, "shape") or words.ndim != 1 or words.dtype.kind not in "biufS":
+                raise DataError(f"{owner} must be a list of numbers or strings. {_REMEDY}")
+            stored(owner, path, words)
+            columns[name] = pd.Categorical.from_codes(values, _decoded(words[:]))
+    index, *names = columns
+    return pd.DataFrame({name: columns[name] for name in names}, index=columns[index])
+
+
+def _decoded(values: Any) -> Any:
+    return np.char.decode(values, "utf-8").astype(object) if values.dtype.kind == "S" else values

@@ -19,10 +19,12 @@ from metamae.readers.base import Reader
 from metamae.records import Records
 from metamae.registry import did_you_mean
 from metamae.sources.arrow import table_records
-from metamae.sources.lines import TextFile
 from metamae.sources.spellings import MOSTLY, NEEDED, convert, fitting, share
+from metamae.sources.textfile import TextFile
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+# What a shell makes hard to type.
+_NAMED = {"tab": "\t", "\\t": "\t"}
 _MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NAN", "null", "Null", "NULL", "?"]
 # Bytes that Arrow parses at a time; no row may be longer.
 _BLOCK = 2**24
@@ -50,7 +52,8 @@ class CsvReader(Reader):
     """Reads every column as a field of its own; the types are inferred.
 
     Args:
-        delimiter: What separates the columns; "auto" finds it in the first line.
+        delimiter: What separates the columns, a character or "tab"; "auto" finds it in the first
+            line.
         header: Whether the first line names the columns; else they are named "0", "1", ...
         decimal: The decimal point, "." or ",".
         types: What columns are where the guess is wrong, by their names: "number", "date" (as in
@@ -71,11 +74,12 @@ class CsvReader(Reader):
         types: Mapping[str, str] | None = None,
         max_bytes: int = UNPACKED_MOST,
     ):
+        delimiter = _NAMED.get(delimiter, delimiter)
         if delimiter != "auto" and (
             not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n'
         ):
             raise ConfigError(
-                f"CsvReader.delimiter must be one character or 'auto'; got {delimiter!r}. "
+                f"CsvReader.delimiter must be one character, 'tab' or 'auto'; got {delimiter!r}. "
                 "';' would do."
             )
         if types is not None and not isinstance(types, Mapping):

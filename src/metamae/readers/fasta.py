@@ -12,7 +12,6 @@ from metamae.errors import DataError
 from metamae.files import UNPACKED_MOST, check_field, find_file, find_in_folder, find_path, legible
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.sources.lines import Content, Names, Read, Spans, TextFile
 from metamae.sources.sequences import (
     HEADER,
     KINDS,
@@ -23,6 +22,8 @@ from metamae.sources.sequences import (
     find_fastq,
     first_byte,
 )
+from metamae.sources.spans import Content, Names, Read, Spans
+from metamae.sources.textfile import TextFile
 
 _NAME = 4096  # bytes of a header that its name is looked for in
 _PHRED = 33  # character of quality 0 in FASTQ files of today
@@ -32,8 +33,8 @@ _STEP = 2**22  # bytes of a long sequence that are looked at together
 class FastaReader(Reader):
     """Reads sequences as field "sequence", without loading what is not packed.
 
-    They are named by the first word of their headers. Files of a folder are one data set, whose
-    field "file" says where each sequence comes from.
+    They are named by the first word of their headers. Several files are one data set, whose field
+    "file" says where each sequence comes from.
 
     Args:
         case: "upper" turns lower-case letters, which often mark repeats, into upper-case ones;
@@ -46,7 +47,7 @@ class FastaReader(Reader):
     description: ClassVar[str] = "DNA, RNA or protein sequences in FASTA or FASTQ files"
     extensions: ClassVar[tuple[str, ...]] = tuple(
         f".{end}{packed}"
-        for end in ("fasta", "fa", "fna", "faa", "ffn", "fastq", "fq")
+        for end in ("fasta", "fa", "fas", "fsa", "fna", "faa", "ffn", "frn", "fastq", "fq")
         for packed in ("", ".gz")
     )
     folders: ClassVar[bool] = True
@@ -63,6 +64,8 @@ class FastaReader(Reader):
         if not root.is_dir():
             found = self._file(TextFile(find_file(data), source, self.max_bytes), aside)
             columns, names = found.columns, Names((len(found), found.name))
+            if self.parts > 1:
+                columns["file"] = np.repeat(np.array([root.name], dtype=object), len(found))
         else:
             paths = find_in_folder(root, source, self.extensions, "file of sequences")
             files = [path.relative_to(root).as_posix() for path in paths]

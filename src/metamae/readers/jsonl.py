@@ -14,8 +14,10 @@ from metamae.errors import DataError
 from metamae.files import UNPACKED_MOST, check_field, find_file, legible
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.sources.lines import Content, TextFile, decoded_lines
+from metamae.sources.lines import decoded_lines
+from metamae.sources.spans import Content
 from metamae.sources.spellings import convert, share
+from metamae.sources.textfile import TextFile
 
 _KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list"}
 # A table of more cells than this, of which fewer than one in `_SPARSE` is there, is none.

@@ -56,6 +56,7 @@ class NpyReader(Reader):
 
 def _mapped(path: Path, source: str) -> Array:
     # open_memmap and not np.load, because it knows neither pickles nor archives.
+    _refuse_objects(path, source)
     with legible(source, "must be a complete .npy file", _REMEDY):
         array = np.lib.format.open_memmap(path, mode="r")
         size = path.stat().st_size
@@ -67,6 +68,21 @@ def _mapped(path: Path, source: str) -> Array:
             f"{expected}. Write one array per file, or several into an .npz file."
         )
     return array
+
+
+def _refuse_objects(path: Path, source: str) -> None:
+    with legible(source, "must be a complete .npy file", _REMEDY), path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0
+        if version != (1, 0):
+            read = np.lib.format.read_array_header_2_0
+        _, _, dtype = read(file)
+    if dtype.hasobject:
+        raise DataError(
+            f"{source} must hold numbers or strings; got pickled objects, which are never "
+            "unpickled: they may run any code. Where you trust them, write arrays of different "
+            "lengths as Parquet or as a .npy file each, and texts with array.astype(str)."
+        )
 
 
 def _samples(root: Path, source: str, field: str | None, aside: Aside) -> Records:

@@ -9,7 +9,9 @@ from metamae.errors import DataError
 from metamae.files import UNPACKED_MOST, check_field, find_file, legible
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.sources.lines import Names, TextFile, index_lines
+from metamae.sources.lines import index_lines
+from metamae.sources.spans import Names
+from metamae.sources.textfile import TextFile
 
 # OpenSMILES, and what its dialects add: "~" for any bond, "->" for a dative one, ">" in reactions.
 _ILLEGAL = re.compile(r"[^A-Za-z0-9\[\]()=#$:/\\.@+%*~<>-]")

@@ -22,7 +22,9 @@ from metamae.files import (
 )
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.sources.lines import Lines, Names, TextFile, index_lines
+from metamae.sources.lines import Lines, index_lines
+from metamae.sources.spans import Names
+from metamae.sources.textfile import TextFile
 
 _log = logging.getLogger("metamae")
 

@@ -18,7 +18,7 @@ from metamae.errors import DataError
 from metamae.files import UNPACKED_MOST, check_field, find_file, legible
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.sources.lines import LINE, TextFile
+from metamae.sources.textfile import LINE, TextFile
 
 Series = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from metamae.columns import Index
 from metamae.errors import DataError
-from metamae.sources.lines import Content
+from metamae.sources.spans import Content
 
 Bytes = NDArray[np.uint8]
 

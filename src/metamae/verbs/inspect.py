@@ -10,6 +10,7 @@ import numpy as np
 
 from metamae.aside import Aside
 from metamae.atomic import write_text_atomically
+from metamae.columns import decodes
 from metamae.config import Choices, choose
 from metamae.errors import ArtifactError, DataError
 from metamae.guess import LABELS
@@ -23,6 +24,7 @@ from metamae.suspicions import FEW_CLASSES, duplicates, identifiers, leaks, near
 from metamae.vetting import vet
 
 LOOK_AT = 10_000  # samples from which shares are estimated
+DECODED_AT = 2_000  # the same where each is a file to be decoded
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,9 @@ def _inspect(
     records: Records, choices: Choices, ignore: Iterable[str], aside: Aside, sides: _Sides
 ) -> Inspection:
     infer = partial(choices.infer, ignore=ignore)
-    records, schema = vet(records, infer, aside, most=LOOK_AT)
-    some = records.sample(LOOK_AT, np.random.default_rng(choices.seed))
+    most = DECODED_AT if any(map(decodes, records.columns.values())) else LOOK_AT
+    records, schema = vet(records, infer, aside, most=most)
+    some = records.sample(most, np.random.default_rng(choices.seed))
     fields = tuple(_field(some, name, schema) for name in records)
     warnings = [
         f"field {f.name!r} misses {f.missing:.0%} of its values" for f in fields if f.missing > 0.2
@@ -245,12 +248,16 @@ def _field(records: Records, name: str, schema: Schema) -> Field:
     column = records[name]
     shape = column.shape[1:]
     missing, distinct = 0.0, None
-    if not shape:
+    kind = str(column.dtype)
+    if not shape and decodes(column):
+        kind = "arrays of different shapes"
+    elif not shape:
         values = np.asarray(column[np.arange(len(records))])
         if values.dtype == object:
             gone = np.array([v is None for v in values], dtype=bool)
             texts = [v for v in values if isinstance(v, str)]
             distinct = len(set(texts)) if texts else None
+            kind = "text" if texts else "arrays of different shapes"
         else:
             gone = values != values  # NaN, and no other value, differs from itself
             distinct = len(np.unique(values[~gone]))
@@ -258,7 +265,6 @@ def _field(records: Records, name: str, schema: Schema) -> Field:
     elif column.dtype.kind == "f":
         block = np.asarray(column[np.arange(min(len(records), 256))])
         missing = float(np.isnan(block).mean())
-    kind = "text or lists" if column.dtype == object else str(column.dtype)
     role = "input" if name in schema.modality.columns else "left out"
     if role == "left out" and distinct is not None and 2 <= distinct <= FEW_CLASSES:
         role = "label?"

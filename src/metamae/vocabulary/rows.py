@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from metamae.columns import Column, Index, sizes_of, stretch_of
+from metamae.columns import Column, Index, OneByOne, sizes_of, stretch_of
 from metamae.records import Records
 
 # What statistics are taken from, at most, in characters or codes: of all samples and of one. The
@@ -36,7 +36,7 @@ class Encoded:
         return len(self.ids)
 
 
-class Pieces:
+class Pieces(OneByOne):
     """Pieces of the values of a column, cut after encoding: a column of `Encoded`.
 
     This serves units whose symbols stand at places of a text that only encoding tells. Texts
@@ -68,29 +68,15 @@ class Pieces:
         self._forget()
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(object)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (len(self.owner),)
-
-    @property
     def sizes(self) -> Index:
         return (self.stop - self.start)[:, None]
 
     def __len__(self) -> int:
         return len(self.owner)
 
-    def __getitem__(self, index: Any) -> Any:
-        chosen = np.arange(len(self))[index]
-        flat = np.atleast_1d(chosen)
-        values = np.empty(len(flat), dtype=object)
-        for row, n in enumerate(flat.tolist()):
-            ids = self._text(int(self.owner[n]))
-            if ids is not None:
-                values[row] = Encoded(ids[self.start[n] : self.stop[n]])
-        return values if np.ndim(chosen) else values[0]
+    def value(self, position: int) -> Any:
+        ids = self._text(int(self.owner[position]))
+        return ids if ids is None else Encoded(ids[self.start[position] : self.stop[position]])
 
     def _text(self, position: int) -> Any:
         if self._process != os.getpid():

@@ -68,7 +68,7 @@ def test_files_without_a_row_have_missing_values_and_rows_without_a_file_are_cou
     assert found["kind"].tolist() == ["a", None, "c"]
     np.testing.assert_array_equal(found["size"], [1, np.nan, 3])
     np.testing.assert_array_equal(found["mass"], [np.nan, np.nan, 1.5])
-    assert "1 rows name no file" in caplog.text
+    assert "1 rows name none of the files that were read" in caplog.text
     assert "no row for 1 files, whose fields are missing: train/02.png" in caplog.text
 
 

@@ -109,7 +109,11 @@ def _columns(
         *(source, ", ".join(map(repr, fields)) or "none", path.name, key),
     )
     if len(named) < table.num_rows:
-        _log.info("%s: %d rows name no file", path.name, table.num_rows - len(named))
+        _log.info(
+            "%s: %d rows name none of the files that were read",
+            path.name,
+            table.num_rows - len(named),
+        )
     if unnamed:
         few = ", ".join(unnamed[:5]) + (", ..." if len(unnamed) > 5 else "")
         _log.info(
