@@ -5,14 +5,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/get.sh"
 
 from_pypi scanpy 1.11.5
 
-# A file of an anndata older than 0.7, whose form only anndata knows: it writes it anew.
-[ -f genes.h5ad ] || python -W ignore - <<'PYTHON'
-import anndata, pandas
-pandas.options.future.infer_string = False  # anndata does not write the strings of pandas 3
-old = anndata.read_h5ad("pypi/scanpy/scanpy/datasets/10x_pbmc68k_reduced.h5ad")
-old.write_h5ad("genes.h5ad")
-PYTHON
-data=genes.h5ad
+data=pypi/scanpy/scanpy/datasets/10x_pbmc68k_reduced.h5ad
 run=runs/genes
 
 # Several genes make one token; which of them is measured on the data.
