@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamae.errors import DataError
-from metamae.indexing import grouped, positions, put
+from metamae.indexing import AllBut, Chosen, chosen_among, grouped, positions, put
 
 Array = NDArray[Any]
 Index = NDArray[np.int64]
@@ -54,12 +54,12 @@ class Column(Protocol):
 class Subset:
     """Some samples of a column, in a given order, without copying them."""
 
-    def __init__(self, column: "Column | Subset", index: Index):
+    def __init__(self, column: "Column | Subset", index: Chosen):
         # A subset of a subset points at the column itself, so that depth never grows.
         self.column: Column
-        self.index: Index
+        self.index: Chosen
         if isinstance(column, Subset):
-            self.column, self.index = column.column, column.index[index]
+            self.column, self.index = column.column, chosen_among(column.index, index)
         else:
             self.column, self.index = column, index
 
@@ -75,7 +75,11 @@ class Subset:
     def blocks(self) -> Index | None:
         """Where the samples of each block begin, if they stand in the order of the column."""
         blocks = blocks_of(self.column)
-        if blocks is None or (np.diff(self.index) < 0).any():
+        if blocks is None:
+            return None
+        if isinstance(self.index, AllBut):
+            return np.unique(self.index.rank(blocks))
+        if (np.diff(self.index) < 0).any():
             return None
         return np.unique(np.searchsorted(self.index, blocks))
 
@@ -86,7 +90,7 @@ class Subset:
     @property
     def sizes(self) -> Index | None:
         whole = known_sizes(self.column)
-        return None if whole is None else whole[self.index]
+        return None if whole is None else whole[self.index[:]]
 
     def __len__(self) -> int:
         return len(self.index)

@@ -35,6 +35,44 @@ def positions(index: Any, length: int) -> Index:
     return np.where(chosen < 0, chosen + length, chosen)
 
 
+class AllBut:
+    """All positions of S but a few, ascending: an index that takes no room however large S is.
+
+    Args:
+        length: S.
+        left_out: Positions that are not among these, in any order.
+    """
+
+    def __init__(self, length: int, left_out: Any):
+        self.length, self.left_out = length, np.unique(np.asarray(left_out, dtype=np.int64))
+        # Of each that is left out, how many stand before it.
+        self._before = self.left_out - np.arange(len(self.left_out))
+
+    def __len__(self) -> int:
+        return self.length - len(self.left_out)
+
+    def __getitem__(self, index: Any) -> Any:
+        chosen = positions(index, len(self))
+        return chosen + self._before.searchsorted(chosen, side="right")
+
+    def rank(self, origins: Index) -> Index:
+        """Return how many of these stand before some positions of all S."""
+        return np.asarray(origins - self.left_out.searchsorted(origins))
+
+
+Chosen = Index | AllBut
+"""Positions of samples within a larger set."""
+
+
+def chosen_among(outer: Chosen, inner: Chosen) -> Chosen:
+    """Return the positions in the whole of some that are chosen among those of `outer`."""
+    if not isinstance(inner, AllBut):
+        return np.asarray(outer[inner])
+    if isinstance(outer, AllBut):
+        return AllBut(outer.length, np.concatenate([outer.left_out, outer[inner.left_out]]))
+    return np.delete(outer, inner.left_out)
+
+
 def grouped(starts: Index, flat: Index) -> Iterator[tuple[int, Index]]:
     """Yield each part that positions fall into, and which of the positions do.
 

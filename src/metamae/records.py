@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from metamae.aside import Bad
-from metamae.columns import Column, Index, Subset
+from metamae.columns import Column, Subset
 from metamae.errors import DataError
+from metamae.indexing import AllBut, Chosen, chosen_among
 from metamae.registry import did_you_mean
 
 
@@ -36,7 +37,7 @@ class Records:
     row_word: str = "sample"
     first_row: int = 0
     names: Sequence[str] | None = None
-    index: Index | None = field(default=None, repr=False)
+    index: Chosen | None = field(default=None, repr=False)
     aside: tuple[Bad, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -88,10 +89,11 @@ class Records:
         """Return the same samples with just the columns named, in that order."""
         return replace(self, columns={name: self[name] for name in names})
 
-    def subset(self, index: Index) -> "Records":
+    def subset(self, index: Chosen) -> "Records":
         """Return some of the samples, in a given order; nothing is copied."""
-        index = np.asarray(index, dtype=np.int64)
-        origin = index if self.index is None else self.index[index]
+        if not isinstance(index, AllBut):
+            index = np.asarray(index, dtype=np.int64)
+        origin = index if self.index is None else chosen_among(self.index, index)
         columns = {k: Subset(v, index) for k, v in self.columns.items()}
         return replace(self, columns=columns, index=origin)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from metamae.aside import LISTED, Aside
 from metamae.errors import DataError
+from metamae.indexing import AllBut
 from metamae.modalities.base import Modality
 from metamae.records import Records
 from metamae.schema import Schema
@@ -76,8 +77,12 @@ def without_samples(records: Records, samples: Sequence[int]) -> Records:
     """Leave out samples by their positions in the source."""
     if not samples:
         return records
-    origins = np.arange(len(records)) if records.index is None else records.index
-    return records.subset(np.flatnonzero(~np.isin(origins, samples)))
+    left_out = np.unique(np.asarray(samples, dtype=np.int64))
+    if isinstance(records.index, AllBut):
+        left_out = records.index.rank(np.setdiff1d(left_out, records.index.left_out))
+    elif records.index is not None:
+        left_out = np.flatnonzero(np.isin(records.index, left_out))
+    return records.subset(AllBut(len(records), left_out))
 
 
 def _give_up_in_time(aside: Aside, source: str) -> None:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from metamae.columns import Chain
+from metamae.indexing import AllBut
 from metamae.records import Records
+from metamae.training import order as order_module
 from metamae.training.order import MIXED, Order, blocks_of_records
 
 BLOCKS = np.concatenate([[0], np.cumsum(np.random.default_rng(0).integers(1, 30, 37))])
@@ -77,5 +79,15 @@ def test_blocks_come_from_the_columns():
     # Training samples are a part of the data, in their old order.
     assert blocks_of_records(both.subset(np.array([1, 3, 4, 9]))).tolist() == [0, 2, 4]
     assert blocks_of_records(both.subset(np.array([3, 1]))) is None
+    assert blocks_of_records(both.subset(AllBut(10, [0, 2, 5, 6, 7, 8]))).tolist() == [0, 2, 4]
     chain = Chain([Packed(), np.zeros(5)], "c")
     assert blocks_of_records(Records({"a": chain}, "x")).tolist() == [0, 4, 10, 15]
+
+
+def test_the_order_of_very_many_samples_is_drawn_in_parts(monkeypatch):
+    monkeypatch.setattr(order_module, "WHOLE", 1000)
+    monkeypatch.setattr(order_module, "BLOCK", 100)
+    assert len(Order(1000, seed=0).sizes) == 1
+    order = Order(1001, seed=0)
+    assert order.sizes.tolist() == [100] * 10 + [1]
+    assert sorted(order.positions(0, 0, 1001)) == list(range(1001))

@@ -7,6 +7,8 @@ from metamae.records import Records
 
 MIXED = 8
 """Blocks that are mixed at a time, where samples are stored in blocks."""
+# Samples whose order is drawn as a whole: 128 MiB of it. More are treated as if stored in blocks.
+WHOLE, BLOCK = 2**24, 2**18
 
 
 class Order:
@@ -17,7 +19,8 @@ class Order:
     blocks, takes `MIXED` of them at a time, and draws an order of all their samples: a batch
     then comes from up to 8 places of the data, others in each pass, and each block is read once
     a pass. Data that are sorted by block alone (by day, by person) are mixed well; within one
-    pass, neighbouring batches share their blocks.
+    pass, neighbouring batches share their blocks. More than `WHOLE` samples are divided into
+    blocks of `BLOCK` of them, so that the order takes no more room than that of a few blocks.
 
     Args:
         num_samples: S.
@@ -29,7 +32,8 @@ class Order:
     def __init__(self, num_samples: int, *, seed: int, blocks: Index | None = None):
         self.num_samples, self.seed = num_samples, seed
         if blocks is None:
-            blocks = np.array([0, num_samples])
+            size = num_samples if num_samples <= WHOLE else BLOCK
+            blocks = np.unique(np.r_[0:num_samples:size, num_samples])
         self.starts, self.sizes = blocks[:-1], np.diff(blocks)
         self._turn: tuple[int, Index, Index] | None = None  # pass, order of blocks, ends of groups
         self._group: tuple[int, int, Index] | None = None  # pass, group, positions

@@ -64,7 +64,7 @@ def embed(
 
 def sample_names(records: Records) -> list[Any]:
     """Name every sample as its source does: file names, or numbers."""
-    origin = range(len(records)) if records.index is None else records.index.tolist()
+    origin = range(len(records)) if records.index is None else records.index[:].tolist()
     if records.names is not None:
         return [records.names[i] for i in origin]
     return [i + records.first_row for i in origin]

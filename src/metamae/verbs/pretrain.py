@@ -18,6 +18,7 @@ from metamae.atomic import write_text_atomically
 from metamae.checks import check_at_least
 from metamae.config import Choices, Config, choose, resolve
 from metamae.errors import ConfigError
+from metamae.indexing import AllBut
 from metamae.modalities.base import Modality
 from metamae.networks.attention import kernel
 from metamae.pretrained import Pretrained, pick_device
@@ -225,8 +226,8 @@ def num_held_out(num_samples: int, share: float) -> int:
 
 def split(records: Records, held_out: int, seed: int) -> tuple[Records, Records]:
     """Divide samples into those to learn from and those that are held out, in their old order."""
-    order = np.random.default_rng([seed, 1]).permutation(len(records))
-    return records.subset(np.sort(order[held_out:])), records.subset(np.sort(order[:held_out]))
+    chosen = np.random.default_rng([seed, 1]).choice(len(records), held_out, replace=False)
+    return records.subset(AllBut(len(records), chosen)), records.subset(np.sort(chosen))
 
 
 def total_steps(settings: TrainSettings, per_pass: int) -> int | None:
