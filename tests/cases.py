@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from metamae.build import Network, build_method
+from metamae.methods import METHODS
 from metamae.methods.base import Method
 from metamae.modalities import MODALITIES
 from metamae.modalities.base import Modality
@@ -186,6 +187,11 @@ def read(name: str) -> tuple[Modality, Batch]:
     return spec, spec.batch(records, np.arange(len(records)))
 
 
+def hides(method: str) -> bool:
+    """Whether a method is built with a masking."""
+    return "masking" in METHODS.parts(method)
+
+
 def build(
     spec: Modality,
     method: str = "metamae",
@@ -202,8 +208,8 @@ def build(
         network,
         method=method,
         method_settings=settings,
-        masking=masking,
-        masking_settings={"ratio": ratio},
+        masking=masking if hides(method) else None,
+        masking_settings={"ratio": ratio} if hides(method) else {},
         seed=seed,
     )
 

@@ -15,6 +15,7 @@ from metamae.evaluation import EVALUATIONS
 from metamae.masking import MASKINGS
 from metamae.methods import METHODS
 from metamae.modalities import MODALITIES
+from metamae.pocket import POCKET
 from metamae.readers import READERS
 from metamae.schema import modality_settings
 
@@ -34,6 +35,7 @@ LAYERS = {
     "columns": 2,
     "files": 2,
     "records": 3,
+    "challenge": 4,
     "guess": 4,
     "lattice": 4,
     "masking": 4,
@@ -52,6 +54,8 @@ LAYERS = {
     "backbone": 6,
     "decoder": 6,
     "readers": 5,
+    "layouts": 6,
+    "pocket": 6,
     "schema": 6,
     "methods": 7,
     "schema_file": 7,
@@ -81,6 +85,7 @@ PLUGINS = {
     "modalities": MODALITIES,
     "methods": METHODS,
     "evaluation": EVALUATIONS,
+    "pocket": POCKET,
 }
 MOST_LINES_OF_FILE = 400
 MOST_LINES_OF_FUNCTION = 50

@@ -1,5 +1,7 @@
 """Tokenizer and encoder: the part that outlives pretraining."""
 
+from collections import deque
+
 import torch
 from torch import Tensor, nn
 
@@ -31,15 +33,24 @@ class Backbone(nn.Module):
             mask: Which tokens are hidden; None for none, then V = N.
             rng: Source of the dropout; None for none.
         """
-        values, padding = tokens.values, tokens.padding
+        encoded: Tensor = self.encoder(*self._visible(tokens, mask), rng=rng)
+        return encoded
+
+    def layers(self, tokens: Tokens, last: int) -> list[Tensor]:
+        """Return what the last blocks make of all tokens, each (B, 1 + N, D), without dropout."""
+        states = deque(self.encoder.states(*self._visible(tokens, None)), maxlen=last)
+        return list(states)
+
+    def _visible(self, tokens: Tokens, mask: Mask | None) -> tuple[Tensor, Tensor | None]:
+        """Summary token and visible tokens, (B, 1 + V, D), and where there is none."""
+        values, padding = tokens.placed, tokens.padding
         if mask is not None:
             at = mask.kept.clamp(min=0)[..., None].expand(-1, -1, values.shape[-1])
             values, padding = values.gather(1, at), mask.padding
         values = torch.cat([self.cls.expand(len(values), 1, -1), values], dim=1)
         if padding is not None:
             padding = nn.functional.pad(padding, (1, 0), value=False)
-        encoded: Tensor = self.encoder(values, padding, rng=rng)
-        return encoded
+        return values, padding
 
     def token_features(self, batch: Batch, multiple: int = 1) -> tuple[Tensor, Tensor | None]:
         """Encode samples with nothing hidden.
@@ -76,5 +87,5 @@ def _padded(tokens: Tokens, multiple: int) -> Tokens:
     padding = tokens.padding
     if padding is None:
         padding = torch.zeros(B, N, dtype=torch.bool, device=tokens.values.device)
-    values = nn.functional.pad(tokens.values, (0, 0, 0, extra))
+    values = nn.functional.pad(tokens.placed, (0, 0, 0, extra))
     return Tokens(values, None, nn.functional.pad(padding, (0, extra), value=True))

@@ -154,15 +154,8 @@ def build_method(
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: it would seed the GPU too, which is not forked.
         torch.default_generator.manual_seed(seed)
-        tokenizer = spec.tokenizer(network.width)
-        encoder = Transformer(
-            network.width,
-            network.depth,
-            network.heads,
-            mlp_ratio=network.mlp_ratio,
-            dropout=network.dropout,
-        )
-        parts: dict[str, Any] = {"backbone": Backbone(tokenizer, encoder)}
+        backbone = _backbone(spec, network)
+        parts: dict[str, Any] = {"backbone": backbone}
         if "decoder" in wanted:
             mixer = Transformer(
                 network.decoder_width,
@@ -170,9 +163,22 @@ def build_method(
                 network.decoder_heads,
                 mlp_ratio=network.mlp_ratio,
             )
-            parts["decoder"] = Decoder(tokenizer, mixer, width=network.decoder_width)
+            parts["decoder"] = Decoder(backbone.tokenizer, mixer, width=network.decoder_width)
+        if "teacher" in wanted:
+            parts["teacher"] = _backbone(spec, network)
         if masking is not None:
             parts["masking"] = MASKINGS.build(masking, **masking_settings)
         ordered = [parts[name] for name in wanted if name in parts]
         built: Method = METHODS.build(method, *ordered, **method_settings)
     return built
+
+
+def _backbone(spec: Modality, network: Network) -> Backbone:
+    encoder = Transformer(
+        network.width,
+        network.depth,
+        network.heads,
+        mlp_ratio=network.mlp_ratio,
+        dropout=network.dropout,
+    )
+    return Backbone(spec.tokenizer(network.width), encoder)

@@ -235,7 +235,8 @@ def resolve(
     if train.steps is None and train.minutes is None and train.epochs is None:
         train = replace(train, steps=DEFAULT_STEPS)
     hides = "masking" in METHODS.parts(choices.method)
-    masking = {"ratio": spec.mask_ratio, **asked["masking"]} if hides else asked["masking"]
+    ratio = METHODS.get(choices.method).mask_ratio or spec.mask_ratio
+    masking = {"ratio": ratio, **asked["masking"]} if hides else asked["masking"]
     return Config(
         seed=choices.seed,
         size=size,

@@ -18,7 +18,7 @@ class Tokens:
     """A batch as sequences of embedded tokens: all that maskings and methods ever see.
 
     Attributes:
-        values: Embedded tokens with their positions added, (B, N, D).
+        values: Embedded content of the tokens, (B, N, D).
         neighbours: Positions of the tokens that touch each token, (N, K) or (B, N, K) int64,
             -1 where there is none. None where the modality has no geometry (the columns of a
             table): every token then touches every other.
@@ -26,12 +26,20 @@ class Tokens:
             all are there, which spares every layer an attention mask.
         fields: Which field of its sample each token belongs to, (N,) int64, counted from 0. None
             where a sample has one field.
+        places: Where each token stands or which column it is, embedded: (N, D) or (B, N, D). None
+            for tokens that are nowhere.
     """
 
     values: Tensor
     neighbours: Tensor | None = None
     padding: Tensor | None = None
     fields: Tensor | None = None
+    places: Tensor | None = None
+
+    @property
+    def placed(self) -> Tensor:
+        """Content with places added, (B, N, D): what an encoder takes."""
+        return self.values if self.places is None else self.values + self.places
 
 
 @dataclass(frozen=True)

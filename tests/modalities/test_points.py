@@ -239,7 +239,7 @@ def test_a_group_is_embedded_by_its_farthest_answers():
     spec, _ = infer(x, groups=3, group_size=6)
     made = read(spec, x)
     tokenizer = spec.tokenizer(8)
-    values = tokenizer.embed(made).values
+    values = tokenizer.embed(made).placed
     for b, n in np.ndindex(2, 3):
         points = made["groups"][b, n][made["valid"][b, n]]
         pooled = tokenizer.each(points).max(dim=0).values

@@ -249,10 +249,10 @@ def test_a_number_moves_along_its_columns_line_and_a_category_has_its_row():
     cells = made["cells"][..., 0]
     assert table.shape == (3 + 2, 5)
     assert slopes.shape == (2, 1, 5)
-    torch.testing.assert_close(tokens.values[0, 0], table[2] + place[0])  # red
-    torch.testing.assert_close(tokens.values[1, 1], slopes[0, 0] * cells[1, 1] + place[1])
-    torch.testing.assert_close(tokens.values[1, 2], table[3] + place[2])  # False
-    torch.testing.assert_close(tokens.values[1, 3], slopes[1, 0] * cells[1, 3] + place[3])
+    torch.testing.assert_close(tokens.placed[0, 0], table[2] + place[0])  # red
+    torch.testing.assert_close(tokens.placed[1, 1], slopes[0, 0] * cells[1, 1] + place[1])
+    torch.testing.assert_close(tokens.placed[1, 2], table[3] + place[2])  # False
+    torch.testing.assert_close(tokens.placed[1, 3], slopes[1, 0] * cells[1, 3] + place[3])
 
 
 def wide(num):
@@ -289,11 +289,11 @@ def test_columns_of_a_group_are_summed_and_missing_ones_have_a_vector_of_their_o
                     total += tokenizer.missing[token, at]
                 else:
                     total += tokenizer.slopes[token, at] * (value - scale.mean) / scale.std
-            torch.testing.assert_close(tokens.values[row, token], total)
+            torch.testing.assert_close(tokens.placed[row, token], total)
         kind = tokenizer.table["wxyz".index(columns["kind"][row])]
-        torch.testing.assert_close(tokens.values[row, 4], kind + place[4])
+        torch.testing.assert_close(tokens.placed[row, 4], kind + place[4])
         flag = tokenizer.table[4 + int(columns["flag"][row])]
-        torch.testing.assert_close(tokens.values[row, 5], flag + place[5])
+        torch.testing.assert_close(tokens.placed[row, 5], flag + place[5])
 
 
 def test_what_stands_in_a_gap_of_a_group_changes_nothing():

@@ -5,6 +5,12 @@ from typing import Any
 
 from metamae.cli.console import Flag, Names, Settings, chosen, progress_bar, show_log
 
+HEALTH = (
+    ("held_out_r2", "R² %.3f of the hidden part (1 perfect, 0 no better than the mean)"),
+    ("held_out_target_r2", "R² %.3f of the teacher's latents (1 perfect)"),
+    ("held_out_accuracy", "accuracy %.3f of the task that the method sets itself"),
+)
+"""What a method may tell of its success without labels."""
 BUDGETS = ("steps", "minutes", "epochs")
 """A run has one of them, so that one on the command line takes the place of the file's."""
 
@@ -39,7 +45,8 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
         data: A file or folder of any known format (`metamae list readers`), or a quoted pattern
             such as "part-*.parquet".
         out: Folder for the run: settings, schema, weights, metrics, checkpoints.
-        method: metamae or mae; `metamae list methods` says what they do.
+        method: metamae, mae, masked_embedding, data2vec, emix, shed, capri or random_teacher;
+            `metamae list methods` says what they do.
         size: tiny, small, base, paper, or auto.
         modality: series, image, video, volume, audio, symbols, table, points, mixture, or auto.
         reader: How to read DATA, or auto; `metamae list readers` names them.
@@ -112,10 +119,9 @@ def report(out: Path, outcome: Any) -> int:
         return {"SIGINT": 130, "SIGTERM": 143}[outcome.interrupted]
     log.info("%d steps in %.0f s, written to %s", step, seconds, out)
     if outcome.health:
-        log.info(
-            "held-out samples: R² %.3f of the hidden part (1 perfect, 0 no better than the mean), "
-            "effective rank %.1f",
-            outcome.health.get("held_out_r2", float("nan")),
-            outcome.health["effective_rank"],
-        )
+        found = [
+            f"{text % outcome.health[name]}, " for name, text in HEALTH if name in outcome.health
+        ]
+        rank = outcome.health["effective_rank"]
+        log.info("held-out samples: %seffective rank %.1f", "".join(found), rank)
     return 0

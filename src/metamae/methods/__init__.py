@@ -6,7 +6,13 @@ METHODS = Registry(
     __name__,
     "method",
     {
-        "mae": "MAE",
         "metamae": "MetaMAE",
+        "mae": "MAE",
+        "masked_embedding": "MaskedEmbedding",
+        "data2vec": "Data2Vec",
+        "emix": "EMix",
+        "shed": "ShED",
+        "capri": "Capri",
+        "random_teacher": "RandomTeacher",
     },
 )

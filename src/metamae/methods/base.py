@@ -1,7 +1,7 @@
 """What every method has in common, and the pieces that several share."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from metamae.backbone import Backbone
 from metamae.errors import ConfigError
-from metamae.types import Batch, Mask, Step
+from metamae.types import Batch, Mask, Step, Tokens
 
 
 class Method(nn.Module, ABC):
@@ -24,6 +24,9 @@ class Method(nn.Module, ABC):
 
     description: ClassVar[str]
     """One line for `metamae list`."""
+
+    mask_ratio: ClassVar[float | None] = None
+    """Share of tokens to hide where nothing else is asked for; None for the modality's own."""
 
     backbone: Backbone
 
@@ -39,7 +42,7 @@ class Method(nn.Module, ABC):
         """
         raise ConfigError(
             f"Method {type(self).__name__} must have a decoder to reconstruct; it has none. "
-            f"mae or metamae would do."
+            f"mae, metamae or masked_embedding would do."
         )
 
     def after_update(self, progress: float) -> None:
@@ -76,6 +79,19 @@ def explained(errors: Tensor, baseline: Tensor, mask: Mask) -> Tensor:
     modalities, which a loss does not.
     """
     return 1 - mean_where(errors, mask.hidden) / mean_where(baseline, mask.hidden).clamp(min=1e-12)
+
+
+def blanked(tokens: Tokens, hidden: Tensor, blank: Tensor) -> Tokens:
+    """Put one vector, (D,), in the place of the content of hidden tokens; places stay."""
+    values = torch.where(hidden[..., None], blank.to(tokens.values.dtype), tokens.values)
+    return replace(tokens, values=values)
+
+
+def is_there(tokens: Tokens) -> Tensor:
+    """True where there is a token, (B, N)."""
+    if tokens.padding is None:
+        return torch.ones(tokens.values.shape[:2], dtype=torch.bool, device=tokens.values.device)
+    return ~tokens.padding
 
 
 def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:

@@ -167,9 +167,12 @@ class Tokenizer(nn.Module, ABC):
 
     Attributes:
         width: D.
+        num_squares: Values of a token whose squared errors `error` averages, P; 0 where an error
+            is something else, such as a cross-entropy.
     """
 
     width: int
+    num_squares: int = 0
 
     @abstractmethod
     def embed(self, batch: Batch) -> Tokens:

@@ -312,20 +312,20 @@ class GridTokenizer(Tokenizer):
 
     def __init__(self, spec: Grid, width: int):
         super().__init__()
-        self.spec, self.width = spec, width
+        self.spec, self.width, self.num_squares = spec, width, spec.num_values
         self.project = xavier_linear(spec.num_values, width)
         self.place = self.positions(width)
         table = neighbours((1,) if spec.ragged else spec.counts)
         self.register_buffer("neighbours", table, persistent=False)
 
     def embed(self, batch: Batch) -> Tokens:
-        values = self.project(batch["cells"]) + self.place(batch)
+        values = self.project(batch["cells"])
         padding = ~batch["valid"].any(dim=-1) if "valid" in batch else None
         beside = self.neighbours
         if self.spec.ragged:
             counts = cells_along(batch["size"], self.spec.cell)
             beside = ragged_neighbours(counts, values.shape[1])
-        return Tokens(values, beside, padding)
+        return Tokens(values, beside, padding, places=self.place(batch))
 
     def positions(self, width: int) -> nn.Module:
         if self.spec.ragged:

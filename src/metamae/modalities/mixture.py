@@ -38,6 +38,7 @@ from metamae.parts.slots import (
     JoinedPlaces,
     Slot,
     find_slots,
+    join,
     join_neighbours,
     num_places,
     token_weights,
@@ -279,20 +280,19 @@ class MixtureTokenizer(Tokenizer):
         self.field = Learned(len(tokenizers), width)
 
     def embed(self, batch: Batch) -> Tokens:
-        values, near, fields = [], [], []
-        found = find_slots(self.spec.fields, batch)
-        for slot in found:
+        values, places, near = [], [], []
+        slots = find_slots(self.spec.fields, batch)
+        for slot in slots:
             own = self.tokenizers[slot.number].embed(slot.batch)
             mark = self.field.table[slot.number]
-            values.append(slot.filled(own.values + mark))
+            values.append(slot.filled(own.values))
+            assert own.places is not None  # every part gives them
+            places.append(slot.filled(own.places + mark))
             near.append(own.neighbours)
-            fields += [slot.number] * slot.places
-        return Tokens(
-            torch.cat(values, dim=1),
-            join_neighbours(found, near),
-            ~batch["valid"] if "valid" in batch else None,
-            torch.tensor(fields, device=values[0].device),
-        )
+        numbers = [slot.number for slot in slots for _ in range(slot.places)]
+        fields = torch.tensor(numbers, device=values[0].device)
+        padding = ~batch["valid"] if "valid" in batch else None
+        return Tokens(join(values), join_neighbours(slots, near), padding, fields, join(places))
 
     def positions(self, width: int) -> nn.Module:
         places = [part.positions(width) for part in self.tokenizers]

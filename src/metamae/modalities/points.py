@@ -304,7 +304,7 @@ class PointsTokenizer(Tokenizer):
         groups = points.amax(dim=2)
         if padding is not None:
             groups = groups.masked_fill(padding[..., None], 0.0)
-        return Tokens(self.whole(groups) + self.place(batch), batch["near"], padding)
+        return Tokens(self.whole(groups), batch["near"], padding, places=self.place(batch))
 
     def positions(self, width: int) -> nn.Module:
         """Return a map from the centres to positions, (B, N, width).

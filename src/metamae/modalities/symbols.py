@@ -287,8 +287,8 @@ class SymbolsTokenizer(Tokenizer):
         N = codes.shape[1]
         at = torch.arange(N, device=codes.device)
         beside = torch.stack([at - 1, torch.where(at == N - 1, -1, at + 1)], dim=1)
-        values = F.embedding(codes, self.table) + self.place(batch)
-        return Tokens(values, beside, ~batch["valid"] if "valid" in batch else None)
+        padding = ~batch["valid"] if "valid" in batch else None
+        return Tokens(F.embedding(codes, self.table), beside, padding, places=self.place(batch))
 
     def positions(self, width: int) -> nn.Module:
         return Places(Line(self.spec.length, width), "codes")

@@ -320,7 +320,7 @@ class TableTokenizer(Tokenizer):
             parts.append(self.table[self.starts + self._codes(cells)])
         values = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)[:, self.order]
         padding = None if valid is None else ~valid.any(dim=2)
-        return Tokens(values + self.column(batch), None, padding)
+        return Tokens(values, None, padding, places=self.column(batch))
 
     def positions(self, width: int) -> nn.Module:
         return Places(Learned(self.spec.num_tokens, width), "cells")

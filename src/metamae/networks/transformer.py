@@ -5,6 +5,9 @@ exact GELU, dropout after the attention's and the MLP's projections and none on 
 Weights start Xavier-uniform with zero biases.
 """
 
+from collections import deque
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -95,8 +98,20 @@ class Transformer(nn.Module):
             rng: Source of the dropout; None for none.
             twice: Whether the result will be differentiated twice.
         """
+        (last,) = deque(self.states(x, padding, rng=rng, twice=twice), maxlen=1)
+        normed: Tensor = self.norm(last)
+        return normed
+
+    def states(
+        self,
+        x: Tensor,
+        padding: Tensor | None = None,
+        *,
+        rng: torch.Generator | None = None,
+        twice: bool = False,
+    ) -> Iterator[Tensor]:
+        """Yield what each block makes of the tokens, (B, N, D); the arguments of `forward`."""
         x = drop(x, self.dropout, rng)
         for block in self.blocks:
             x = block(x, padding, rng, twice)
-        normed: Tensor = self.norm(x)
-        return normed
+            yield x
