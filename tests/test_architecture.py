@@ -58,6 +58,7 @@ LAYERS = {
     "pocket": 6,
     "schema": 6,
     "methods": 7,
+    "recipe": 7,
     "schema_file": 7,
     "build": 8,
     "training": 8,
