@@ -51,6 +51,7 @@ LAYERS = {
     "windows": 4,
     "evaluation": 5,
     "modalities": 5,
+    "trial": 5,
     "backbone": 6,
     "decoder": 6,
     "readers": 5,
@@ -70,8 +71,9 @@ LAYERS = {
     "resuming": 11,
     "representations": 12,
     "verbs": 13,
-    "cli": 14,
+    "bench": 14,
     "estimator": 14,
+    "cli": 15,
 }
 # What reads or judges saved numbers needs no network, and must not wait for one to load.
 FREE_OF_TORCH = set(
@@ -96,6 +98,7 @@ MANY_SETTINGS = {
     "cli/pretrain.py: pretrain": "one argument per flag of the command",
     "cli/evaluate.py: evaluate": "one argument per flag of the command",
     "verbs/evaluate.py: evaluate": "one argument per choice of the user",
+    "cli/bench.py: bench": "one argument per flag of the command",
     "cli/inspect.py: inspect": "one argument per flag of the command",
     "verbs/inspect.py: inspect": "one argument per choice of the user",
     "verbs/pretrain.py: pretrain": "one argument per choice of the user",

@@ -19,30 +19,45 @@ def represent(
 ) -> dict[str, tuple[Features, Features]]:
     """Describe training and test samples in every way that is compared.
 
-    PCA has as many components as the encoder is wide, or as the data allow, and is fitted on
-    the training samples without their labels.
-
     Returns:
         Name -> features of the training samples (S, F) and of the test samples: the method's
         own name, "untrained", "pca" and "raw".
     """
-    from sklearn.decomposition import PCA
-
     spec = pretrained.schema.modality
     raw = raw_features(spec, train), raw_features(spec, test)
-    some = raw[0]
-    if len(some) > PCA_SAMPLES:
-        some = some[np.random.default_rng(seed).choice(len(some), PCA_SAMPLES, replace=False)]
     width = pretrained.module.backbone.tokenizer.width
-    components = min(width, some.shape[1], len(some) - 1)
-    pca = PCA(max(1, components), svd_solver="auto", random_state=seed).fit(some)
-    untrained = pretrained.untrained()
     return {
-        pretrained.config.method: (_embed(pretrained, train), _embed(pretrained, test)),
-        "untrained": (_embed(untrained, train), _embed(untrained, test)),
-        "pca": (pca.transform(raw[0]), pca.transform(raw[1])),
+        pretrained.config.method: embeddings(pretrained, train, test),
+        "untrained": embeddings(pretrained.untrained(), train, test),
+        "pca": pca_features(*raw, components=width, seed=seed),
         "raw": raw,
     }
+
+
+def embeddings(pretrained: Pretrained, train: Records, test: Records) -> tuple[Features, Features]:
+    """Embed training and test samples, (S, D) each."""
+    return _embed(pretrained, train), _embed(pretrained, test)
+
+
+def pca_features(
+    train: Features, test: Features, *, components: int, seed: int
+) -> tuple[Features, Features]:
+    """Project raw features on principal components, fitted on the training samples.
+
+    Args:
+        train: Raw features of training samples, (S, F).
+        test: Of test samples.
+        components: How many, or as many as the data allow.
+        seed: Of the subsample it is fitted on, where there are very many samples.
+    """
+    from sklearn.decomposition import PCA
+
+    some = train
+    if len(some) > PCA_SAMPLES:
+        some = some[np.random.default_rng(seed).choice(len(some), PCA_SAMPLES, replace=False)]
+    most = max(1, min(components, some.shape[1], len(some) - 1))
+    pca = PCA(most, svd_solver="auto", random_state=seed).fit(some)
+    return pca.transform(train), pca.transform(test)
 
 
 def raw_features(spec: Modality, records: Records) -> Features:

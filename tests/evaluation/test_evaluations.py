@@ -8,7 +8,11 @@ from metamae.evaluation.base import Evaluation, Labelled
 from metamae.scoring.metrics import primary
 from metamae.scoring.task import KINDS, Task, infer_task
 
-pytestmark = pytest.mark.parametrize("name", sorted(EVALUATIONS.entries))
+# The probe of DABS has one rate and one number of epochs, whatever the features: it is there to
+# compare with published numbers, and is not asked to be right.
+SOUND = sorted(EVALUATIONS.entries.keys() - {"dabs_probe"})
+every = pytest.mark.parametrize("name", sorted(EVALUATIONS.entries))
+sound = pytest.mark.parametrize("name", SOUND)
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -37,6 +41,7 @@ def predict(name, train, y, test, task, groups=None, seed=0):
     )
 
 
+@every
 def test_an_entry_is_named_and_described(name):
     evaluation = EVALUATIONS.build(name)
     assert isinstance(evaluation, Evaluation)
@@ -44,6 +49,7 @@ def test_an_entry_is_named_and_described(name):
     assert evaluation.description.endswith(".") and "\n" not in evaluation.description
 
 
+@sound
 @kinds
 def test_near_perfect_on_separable_features_and_near_chance_on_shuffled_labels(name, kind):
     rng = np.random.default_rng(0)
@@ -58,6 +64,7 @@ def test_near_perfect_on_separable_features_and_near_chance_on_shuffled_labels(n
     assert metric.score(shuffled[test], guess) == pytest.approx(chance, abs=0.12)
 
 
+@sound
 @kinds
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_awkward_features_do_no_harm(name, kind, dtype):
@@ -71,6 +78,7 @@ def test_awkward_features_do_no_harm(name, kind, dtype):
     assert primary(task).score(y[100:], guess) > 0.9
 
 
+@every
 @kinds
 @pytest.mark.parametrize("num", [2, 3, 7])
 def test_few_samples_and_one_or_equal_features(name, kind, num):
@@ -84,6 +92,7 @@ def test_few_samples_and_one_or_equal_features(name, kind, num):
         assert guess.shape == y.shape
 
 
+@sound
 def test_a_class_without_training_samples_is_no_obstacle(name):
     task = Task("classification", ("a", "b", "c"), "y")
     features = np.random.default_rng(3).normal(size=(30, 2))
@@ -93,12 +102,14 @@ def test_a_class_without_training_samples_is_no_obstacle(name):
     assert (predict(name, features, np.full(30, 1), features, task) == 1).all()
 
 
+@every
 def test_a_label_without_positives_is_no_obstacle(name):
     task, y, features = separable("multilabel", 100, np.random.default_rng(4))
     y[:, 1] = 0
     assert np.isfinite(predict(name, features, y, features, task)).all()
 
 
+@sound
 @kinds
 def test_unbalanced_and_grouped_samples(name, kind):
     task, y, features = separable(kind, 150, np.random.default_rng(5))
@@ -110,6 +121,7 @@ def test_unbalanced_and_grouped_samples(name, kind):
         assert primary(task).score(y, guess) > 0.9
 
 
+@every
 @kinds
 def test_the_same_generator_gives_the_same_predictions(name, kind):
     task, y, features = separable(kind, 100, np.random.default_rng(6))
@@ -118,6 +130,7 @@ def test_the_same_generator_gives_the_same_predictions(name, kind):
     np.testing.assert_array_equal(first, again)
 
 
+@every
 @kinds
 def test_one_test_sample_does_not_change_another(name, kind):
     task, y, features = separable(kind, 100, np.random.default_rng(8))

@@ -12,6 +12,9 @@ from metamae.scoring.result import Judgement
 from metamae.scoring.task import infer_task
 from metamae.scoring.verdict import verdict
 
+# The probe of DABS is not asked to be right, see test_evaluations.py.
+SOUND = sorted(EVALUATIONS.entries.keys() - {"dabs_probe"})
+
 
 def samples(num=200, width=8, seed=0, distance=2.0):
     """Class labels, clear features and mere noise, cut into training and test halves."""
@@ -129,7 +132,7 @@ def test_no_test_label_influences_a_prediction(name):
         np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("name", sorted(EVALUATIONS.entries))
+@pytest.mark.parametrize("name", SOUND)
 def test_the_verdict_is_right_in_plain_cases(name):
     task, y_train, y_test, parts = samples(400, distance=4.0)
     evaluation = EVALUATIONS.build(name)
@@ -152,7 +155,7 @@ def test_the_verdict_is_right_in_plain_cases(name):
     assert "not clearly above chance" in pointless.sentence()
 
 
-@pytest.mark.parametrize("name", sorted(EVALUATIONS.entries))
+@pytest.mark.parametrize("name", SOUND)
 @pytest.mark.parametrize("kind", ["regression", "multilabel"])
 def test_other_tasks_are_judged_too(name, kind):
     rng = np.random.default_rng(2)

@@ -79,7 +79,7 @@ def test_a_method_without_a_decoder_cannot_reconstruct():
             raise AssertionError
 
     _, batch = read("series")
-    rule = r"Method Bare must have a decoder to reconstruct; it has none\. mae, metamae or masked_embedding would do\."
+    rule = r"Method Bare must have a decoder to reconstruct; it has none\. .*metamae.* would do\."
     with pytest.raises(ConfigError, match=rule):
         Bare().reconstruct(batch, rng())
     assert Bare().after_update(0.5) is None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
+from metamae.cli.bench import bench
 from metamae.cli.console import fail
 from metamae.cli.demo import demo
 from metamae.cli.embed import embed
@@ -30,7 +31,7 @@ app = App(
     help="Self-supervised learning for data that nobody has a foundation model for.",
     version=package_version,
 )
-for command in (inspect, pretrain, embed, evaluate, demo):
+for command in (inspect, pretrain, embed, evaluate, demo, bench):
     app.command(command)
 app.command(list_plugins, name="list")
 

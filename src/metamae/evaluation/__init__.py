@@ -8,5 +8,7 @@ EVALUATIONS = Registry(
     {
         "knn": "KNN",
         "linear_probe": "LinearProbe",
+        "boosted_trees": "BoostedTrees",
+        "dabs_probe": "DabsProbe",
     },
 )

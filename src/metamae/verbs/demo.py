@@ -14,9 +14,8 @@ from metamae.checks import check_at_least
 from metamae.pretrained import Pretrained
 from metamae.records import Records
 from metamae.report.picture import MOST_SAMPLES, draw_reconstruction
-from metamae.scoring.split import train_test
-from metamae.scoring.task import infer_task
-from metamae.verbs.evaluate import TEST_SHARE, Assessment, evaluate
+from metamae.trial import divide
+from metamae.verbs.evaluate import Assessment, evaluate
 from metamae.verbs.pretrain import pretrain
 
 # Optimiser steps, in proportion to the training samples: a number of steps, unlike a number of
@@ -108,13 +107,10 @@ def _show(
     watch: Callable[..., None] | None,
 ) -> Shown:
     records = load_records(name)
-    # The split that `evaluate` would draw from the same seed and labels.
-    task, y = infer_task(np.asarray(records["y"][:]), "y")
-    rng = np.random.default_rng([seed, 0])
-    train, test = train_test(y, task, test_share=TEST_SHARE, rng=rng)
+    trial = divide(records, "y", seed=seed)
     run = folder / name.replace(" ", "-")
     pretrained, outcome = pretrain(
-        records.subset(train),
+        trial.train,
         run,
         settings={**budget, "seed": seed},
         ignore=["y"],
@@ -126,14 +122,14 @@ def _show(
         signal.raise_signal(signal.Signals[outcome.interrupted])
     assessment = evaluate(
         pretrained,
-        records.subset(train),
+        trial.train,
         "y",
-        test=records.subset(test),
+        test=trial.test,
         evaluations=["linear_probe"],
         seed=seed,
     )
     picture = folder / f"{run.name}.png"
-    _draw(pretrained, records.subset(test[:64]), picture, name)
+    _draw(pretrained, trial.test.subset(np.arange(64)), picture, name)
     return Shown(name, assessment, picture, run)
 
 

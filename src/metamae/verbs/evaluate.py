@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from metamae import artifact
 from metamae.atomic import write_text_atomically
 from metamae.checks import check_at_least, check_between
-from metamae.columns import Index
 from metamae.errors import ArtifactError, DataError
 from metamae.evaluation import EVALUATIONS
 from metamae.evaluation.base import Budget, judge
@@ -21,13 +18,11 @@ from metamae.records import Records
 from metamae.registry import did_you_mean
 from metamae.representations import represent
 from metamae.scoring.result import Judgement
-from metamae.scoring.split import train_test
-from metamae.scoring.task import Array, Task, infer_task
 from metamae.scoring.verdict import Verdict, verdict
+from metamae.trial import TEST_SHARE, divide
 from metamae.version import VERSION
 
 log = logging.getLogger("metamae")
-TEST_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -130,22 +125,24 @@ def evaluate(  # noqa: PLR0913  # one argument per choice of the user
     names = [name.strip() for name in label.split(",")]
     _check_no_leak(pretrained, names)
     other = None if test is None else read_sound(pretrained, test, skip_bad, settings)
-    parts = _split(records, other, names, group, task, test_share, seed)
-    train, held = pretrained.records(parts.train), pretrained.records(parts.test)
-    notes = _notes(pretrained, _seen(pretrained, records if test is None else parts.test))
+    trial = divide(
+        records, label, test=other, group=group, task=task, test_share=test_share, seed=seed
+    )
+    train, held = pretrained.records(trial.train), pretrained.records(trial.test)
+    notes = _notes(pretrained, _seen(pretrained, records if test is None else trial.test))
     features = represent(pretrained, train, held, seed=seed)
     judgements = tuple(
         judge(
             evaluation,
             features,
-            parts.y_train,
-            parts.y_test,
-            parts.task,
+            trial.y_train,
+            trial.y_test,
+            trial.task,
             budgets=budgets,
             draws=draws,
             seed=seed,
-            groups_train=parts.groups_train,
-            groups_test=parts.groups_test,
+            groups_train=trial.groups_train,
+            groups_test=trial.groups_test,
         )
         for evaluation in chosen
     )
@@ -166,57 +163,6 @@ def evaluate(  # noqa: PLR0913  # one argument per choice of the user
     if not isinstance(run, Pretrained):
         _remember(Path(run), found)
     return found
-
-
-@dataclass(frozen=True)
-class _Parts:
-    train: Records
-    test: Records
-    y_train: Array
-    y_test: Array
-    task: Task
-    groups_train: Array | None
-    groups_test: Array | None
-
-
-def _split(
-    records: Records,
-    other: Records | None,
-    names: list[str],
-    group: str | None,
-    task: str,
-    test_share: float,
-    seed: int,
-) -> _Parts:
-    labels, groups = _labels(records, names), _column(records, group)
-    grouped: tuple[Array | None, Array | None]
-    if other is None:
-        found, y = infer_task(labels, ",".join(names), task, _label_names(names))
-        rng = np.random.default_rng([seed, 0])
-        a, b = train_test(y, found, test_share=test_share, groups=groups, rng=rng)
-        sets, ys = (records.subset(a), records.subset(b)), (y[a], y[b])
-        grouped = (None, None) if groups is None else (groups[a], groups[b])
-    else:
-        # One task for both files, so that a class has one code.
-        both = np.concatenate([labels, _labels(other, names)])
-        found, y = infer_task(both, ",".join(names), task, _label_names(names))
-        sets, ys = (records, other), (y[: len(records)], y[len(records) :])
-        grouped = groups, _column(other, group)
-    return _Parts(*sets, *ys, found, *grouped)
-
-
-def _labels(records: Records, names: list[str]) -> Array:
-    every: Index = np.arange(len(records))
-    columns = [np.asarray(records[name][every]) for name in names]
-    return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
-
-
-def _label_names(names: list[str]) -> tuple[str, ...]:
-    return tuple(names) if len(names) > 1 else ()
-
-
-def _column(records: Records, name: str | None) -> Array | None:
-    return None if name is None else np.asarray(records[name][np.arange(len(records))])
 
 
 def _check_no_leak(pretrained: Pretrained, names: list[str]) -> None:

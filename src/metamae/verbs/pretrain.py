@@ -126,6 +126,31 @@ def pretrain(
     return Pretrained(method.eval(), known, config, outcome.interrupted is None), outcome
 
 
+def untrained(
+    data: Any,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    ignore: Iterable[str] = (),
+    device: str = "auto",
+) -> Pretrained:
+    """Return the encoder that `pretrain` would begin with: what learning has to beat.
+
+    Args:
+        data: Whatever `pretrain` takes.
+        settings: Any setting by name, as for `pretrain`; a budget tells the size of the network.
+        ignore: Fields that are no input.
+        device: "cpu", "cuda", or "auto".
+
+    Raises:
+        ConfigError: If a setting is unknown or refused.
+        DataError: If the data cannot be read or learnt from.
+    """
+    choices, where = choose(Choices(), settings or {}), pick_device(device)
+    _, config, known = _plan(choices.read(data), choices, ignore, where, Aside(0))
+    method = artifact.build_from(config, known.modality).to(where)
+    return Pretrained(method.eval(), known, config, finished=False)
+
+
 def _check_asked(folder: Path | None, resume: bool, overwrite: bool, skip_bad: int) -> None:
     if resume and overwrite:
         raise ConfigError(

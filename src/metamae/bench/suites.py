@@ -1,0 +1,67 @@
+"""What `metamae bench` can be asked for: the pocket benchmark, or a recipe with its files."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from metamae.bench.problem import Loaded, Problem, pocket_problems
+from metamae.errors import ConfigError
+from metamae.recipe import Recipe, read_recipe
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A benchmark.
+
+    Attributes:
+        name: What tables call it.
+        problems: What methods are compared on.
+        settings: Settings of `pretrain` that belong to it.
+    """
+
+    name: str
+    problems: Sequence[Problem]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def open_suite(name: str, *, data: Path | None = None, only: Iterable[str] | None = None) -> Suite:
+    """Return a benchmark by its name.
+
+    Args:
+        name: "pocket", or the path of a recipe.
+        data: Folder with the files of a recipe's data set.
+        only: Names of pocket data sets; None for all.
+
+    Raises:
+        ConfigError: If there is no such benchmark or data set, or a recipe comes without a folder.
+    """
+    if name == "pocket":
+        if data is not None:
+            raise ConfigError(
+                "Bench.data must come with a recipe; the pocket benchmark reads installed "
+                "packages. recipes/pamap2.toml would do, or --only for some of its data sets."
+            )
+        return Suite("pocket", pocket_problems(only))
+    if not name.endswith(".toml"):
+        raise ConfigError(
+            f"Bench.suite must be 'pocket' or the path of a recipe; got {name!r}. "
+            f"recipes/pamap2.toml would do."
+        )
+    if only:
+        raise ConfigError("Bench.only must come with the pocket benchmark; a recipe is one.")
+    recipe = read_recipe(Path(name))
+    if data is None:
+        raise ConfigError(
+            f"Bench.data must be the folder with the files of {recipe.title}; got none. They come "
+            f"from {recipe.source}."
+        )
+    return Suite(recipe.name, [_problem(recipe, data)], recipe.pretrain)
+
+
+def _problem(recipe: Recipe, folder: Path) -> Problem:
+    def load() -> Loaded:
+        found = recipe.read(folder)
+        return Loaded(challenges=found.challenges, pretrain=found.pretrain, settings=found.settings)
+
+    return Problem(recipe.name, recipe.name, load)

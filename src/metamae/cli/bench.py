@@ -1,0 +1,78 @@
+"""`metamae bench`."""
+
+from pathlib import Path
+from typing import Any
+
+from metamae.cli.console import Flag, Names, Settings, chosen, print_line, progress_bar, show_log
+
+
+def bench(  # noqa: PLR0913  # one argument per option of the command
+    suite: str = "pocket",
+    *,
+    out: Path = Path("metamae-bench"),
+    data: Path | None = None,
+    only: Names = None,
+    method: Names = None,
+    seeds: int | None = None,
+    minutes: float | None = None,
+    steps: int | None = None,
+    size: str | None = None,
+    quick: Flag = False,
+    cell: Names = None,
+    protocol: str = "metamae",
+    set_: Settings = None,
+    device: str = "auto",
+) -> None:
+    """Compare methods, baselines and controls on many data sets; go on where it was stopped.
+
+    Args:
+        suite: pocket, or the path of a recipe (recipes/pamap2.toml).
+        out: Folder of results: cells, results.parquet, table.md.
+        data: Folder with the files of a recipe's data set.
+        only: A data set of the pocket benchmark; may be repeated; all if not given.
+        method: A method; may be repeated. Baselines and the control are always there.
+        seeds: How many seeds.
+        minutes: Time to train in each cell.
+        steps: Optimiser steps of each cell, instead of minutes.
+        size: tiny, small, base, paper, or auto.
+        quick: One seed, two methods, nine seconds of training each.
+        cell: A cell such as digits/metamae/0 that is computed anew, and no other; may be repeated.
+        protocol: metamae (linear probe and k-NN) or dabs (the published probe of DABS).
+        set_: Any setting of `metamae pretrain` as key=value; may be repeated.
+        device: cpu, cuda, or auto.
+    """
+    show_log()
+    import logging
+
+    from metamae.bench.cell import PROTOCOLS, Options
+    from metamae.bench.run import FULL, QUICK
+    from metamae.bench.run import bench as run
+    from metamae.bench.suites import open_suite
+    from metamae.checks import check_one_of
+
+    check_one_of("Bench.protocol", protocol, list(PROTOCOLS))
+    usual: dict[str, Any] = dict(QUICK if quick else FULL)
+    opened = open_suite(suite, data=data, only=only)
+    settings = chosen(set_, minutes=minutes, steps=steps, size=size)
+    if not opened.settings and not {"minutes", "steps", "epochs"} & set(settings):
+        settings["minutes"] = usual["minutes"]
+    # The lines of each run would bury what is said about cells.
+    logging.getLogger("metamae").setLevel(logging.WARNING)
+    with progress_bar("bench") as bar:
+
+        def observe(key: str, done: float) -> None:
+            bar.update(bar.task_ids[0], completed=done, note=key)
+
+        found = run(
+            opened.name,
+            opened.problems,
+            out,
+            methods=method or usual["methods"],
+            seeds=usual["seeds"] if seeds is None else seeds,
+            options=Options(
+                settings={**opened.settings, **settings}, protocol=protocol, device=device
+            ),
+            again=cell or (),
+            observe=observe,
+        )
+    print_line(found.table)

@@ -1,0 +1,200 @@
+"""A benchmark as a whole: what is computed, kept, refused and resumed."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from command import metamae as command
+from command import refused
+from metamae.bench import run as run_module
+from metamae.bench.cell import BASELINES, Cell, Options, compute
+from metamae.bench.problem import Loaded, Problem
+from metamae.bench.run import CONTROL, bench
+from metamae.challenge import Challenge
+from metamae.errors import ArtifactError, ConfigError, DataError
+from metamae.evaluation.base import judge
+from metamae.records import Records
+from metamae.trial import divide
+
+TINY = {
+    **{"width": 16, "depth": 1, "heads": 2},
+    **{"decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2, "steps": 2},
+}
+OPTIONS = Options(settings=TINY, draws=2)
+METHODS = [*BASELINES, CONTROL, "mae"]
+
+
+def records(num=80, seed=0):
+    rng = np.random.default_rng(seed)
+    y = np.arange(num) % 2
+    return Records(
+        {
+            "X": rng.normal(size=(num, 2, 24)) + y[:, None, None],
+            "y": y,
+            "person": np.arange(num) // 8,
+        },
+        "made",
+    )
+
+
+def problem(name="made", group="person", **more):
+    challenge = Challenge(name=name, records=records(), label="y", group=group, **more)
+    return Problem(name, "series", lambda: Loaded(challenges=[challenge]))
+
+
+def run(folder, **more):
+    return bench("test", [problem()], folder, methods=["mae"], seeds=1, options=OPTIONS, **more)
+
+
+def test_a_benchmark_has_all_rows_and_a_table(tmp_path):
+    found = run(tmp_path / "out")
+    assert not found.failed
+    rows = pq.read_table(tmp_path / "out" / "results.parquet").to_pylist()
+    assert {row["method"] for row in rows} == set(METHODS)
+    assert {(row["evaluation"], row["labels"]) for row in rows} == {
+        (name, labels) for name in ("linear_probe", "knn") for labels in ("all", "5 per class")
+    }
+    assert all(row["steps"] == (2 if row["method"] in ("mae", CONTROL) else 0) for row in rows)
+    assert all(0 <= row["low"] <= row["score"] <= row["high"] <= 1 for row in rows)
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert text == found.table and "mean rank" in text and "seeds 0" in text
+
+
+def test_a_stopped_benchmark_goes_on_with_what_is_missing(tmp_path, monkeypatch):
+    computed = []
+
+    def watched(cell, *rest):
+        computed.append(cell.method)
+        if len(computed) == 3:
+            raise KeyboardInterrupt
+        return compute(cell, *rest)
+
+    monkeypatch.setattr(run_module, "compute", watched)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "out")
+    assert computed == METHODS[:3]
+    run(tmp_path / "out")
+    assert computed == METHODS[:3] + METHODS[2:]
+    monkeypatch.undo()
+    unbroken = run(tmp_path / "other")
+    rows = [json.loads(p.read_text()) for p in sorted((tmp_path / "out").glob("cells/*/*"))]
+    for found, path in zip(rows, sorted((tmp_path / "other").glob("cells/*/*")), strict=True):
+        expected = json.loads(path.read_text())
+        for a, b in zip(found, expected, strict=True):
+            assert {**a, "seconds": 0} == {**b, "seconds": 0}
+    assert len(unbroken.summaries) == 4
+
+
+def test_one_cell_can_be_computed_anew(tmp_path):
+    run(tmp_path / "out")
+    path = tmp_path / "out" / "cells" / "made" / "raw-0.json"
+    path.write_text(json.dumps([{**row, "score": 0.123} for row in json.loads(path.read_text())]))
+    other = tmp_path / "out" / "cells" / "made" / "pca-0.json"
+    before = other.stat().st_mtime_ns
+    run(tmp_path / "out", again=["made/raw/0"])
+    assert all(row["score"] != 0.123 for row in json.loads(path.read_text()))
+    assert other.stat().st_mtime_ns == before
+
+
+def test_other_settings_need_another_folder(tmp_path):
+    run(tmp_path / "out")
+    with pytest.raises(ArtifactError, match=r"of the same benchmark.*settings"):
+        bench("test", [problem()], tmp_path / "out", methods=["mae"], seeds=1)
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "letter.txt").write_text("dear")
+    with pytest.raises(ArtifactError, match="must be an empty folder"):
+        run(tmp_path / "else")
+
+
+def test_a_data_set_that_fails_costs_only_its_own_cells(tmp_path):
+    def broken():
+        raise DataError("the file is gone")
+
+    problems = [Problem("gone", "table", broken), problem()]
+    found = bench("test", problems, tmp_path, methods=[], seeds=1, options=OPTIONS)
+    assert set(found.failed) == {f"gone/{m}/0" for m in (*BASELINES, CONTROL)}
+    assert "the file is gone" in found.table and "made" in found.table
+    with pytest.raises(ConfigError, match="no cell could be computed: the file is gone"):
+        bench("test", problems[:1], tmp_path / "x", methods=[], seeds=1, options=OPTIONS)
+
+
+def test_the_raw_cell_is_the_judgement_of_raw_features():
+    trial = divide(records(), "y", group="person", seed=3)
+    flat = [np.asarray(part["X"][np.arange(len(part))]) for part in (trial.train, trial.test)]
+    mean, scale = flat[0].mean(axis=(0, 2)), flat[0].std(axis=(0, 2))
+    cell = compute(Cell("made", "raw", 3), problem(), OPTIONS)
+    groups = {"groups_train": trial.groups_train, "groups_test": trial.groups_test}
+    features = tuple(((x - mean[:, None]) / scale[:, None]).reshape(len(x), -1) for x in flat)
+    from metamae.evaluation import EVALUATIONS
+
+    judged = judge(
+        EVALUATIONS.build("linear_probe"),
+        {"raw": features},
+        trial.y_train,
+        trial.y_test,
+        trial.task,
+        draws=2,
+        seed=3,
+        **groups,
+    )
+    assert [r["score"] for r in cell[:2]] == pytest.approx([r.score for r in judged.results])
+
+
+def test_groups_are_on_one_side_and_test_samples_are_never_learnt_from(monkeypatch):
+    seen = []
+    import metamae.bench.cell as module
+
+    pretrain = module.pretrain
+
+    def watched(data, **more):
+        seen.append(data)
+        return pretrain(data, **more)
+
+    monkeypatch.setattr(module, "pretrain", watched)
+    compute(Cell("made", "mae", 0), problem(), OPTIONS)
+    trial = divide(records(), "y", group="person", seed=0)
+    (learnt,) = seen
+    assert learnt.index.tolist() == trial.train.index.tolist()
+    persons = [set(part["person"][np.arange(len(part))]) for part in (trial.train, trial.test)]
+    assert not persons[0] & persons[1]
+
+
+def test_a_published_test_part_and_samples_to_learn_from_are_used():
+    challenge = Challenge(
+        name="two", records=records(40, 1), label="y", test=records(24, 2), group="person"
+    )
+    own = Problem(
+        "set", "series", lambda: Loaded(challenges=[challenge], pretrain=records(60, 3).only(["X"]))
+    )
+    rows = compute(Cell("set", "mae", 0), own, OPTIONS)
+    assert {row["num_test"] for row in rows} == {24}
+    assert {row["challenge"] for row in rows} == {"two"}
+    assert rows[0]["num_train"] == 40
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("made/raw", "must be data/method/seed"),
+        ("made/rwa/0", "Did you mean 'raw'"),
+        ("other/raw/0", "must be of one of made"),
+    ],
+)
+def test_cells_that_are_none_are_refused(tmp_path, key, message):
+    with pytest.raises(ConfigError, match=message):
+        run(tmp_path, again=[key])
+
+
+def test_the_command(tmp_path):
+    out = tmp_path / "out"
+    options = ["--only", "digits", "--method", "mae", "--seeds", 1, "--size", "tiny", "--steps", 2]
+    said = command("bench", "pocket", "--out", out, *options)
+    assert said.status == 0, said.err
+    assert "digits (accuracy)" in said.out
+    assert said.out.strip() == (out / "table.md").read_text().strip()
+    message = refused(command("bench", "pockets", "--out", tmp_path / "x"))
+    assert "must be 'pocket' or the path of a recipe" in message
+    assert "Unknown pocket data set" in refused(command("bench", "--only", "digit"))
+    assert "must come with a recipe" in refused(command("bench", "--data", tmp_path))
