@@ -57,6 +57,15 @@ class Layout(ABC):
         """
 
 
+def asking(challenge: Challenge, *inputs: str) -> Published:
+    """Return a data set that asks for one thing, and whose training samples are learnt from."""
+    return Published(
+        pretrain=challenge.records.only(inputs),
+        challenges=[challenge],
+        settings=challenge.settings,
+    )
+
+
 def find(folder: Path, *names: str) -> Path:
     """Return the first of some files or folders that is there.
 
@@ -140,6 +149,16 @@ def sounds(folder: Path) -> Records:
     return read(folder, reader="audio", labels="none").only(["audio", "rate"])
 
 
+def resized(pixels: Array, size: int) -> Array:
+    """Bring one image (C, H, W) of bytes to (C, size, size), between pixels with straight lines."""
+    from PIL import Image
+
+    bands = [
+        Image.fromarray(band).resize((size, size), Image.Resampling.BILINEAR) for band in pixels
+    ]
+    return np.stack([np.asarray(band) for band in bands])
+
+
 def joined(parts: Mapping[str, Records], source: Path) -> Records:
     """Return the samples of several folders as one data set; nothing is copied.
 
@@ -156,13 +175,13 @@ def joined(parts: Mapping[str, Records], source: Path) -> Records:
     return Records(columns, str(source), row_word=first.row_word, names=names)
 
 
-def image_settings(cell: int) -> dict[str, Any]:
+def image_settings(size: int) -> dict[str, Any]:
     """Return how images are read: settings of `pretrain` by name.
 
     Args:
-        cell: Pixels of a token along each axis.
+        size: Pixels along both axes; the cells are those of DABS and MetaMAE for 32, 64 and 224.
     """
-    return {"modality": "image", "layout": "first", "cell": cell}
+    return {"modality": "image", "layout": "first", "cell": max(1, min(16, size // 8))}
 
 
 def sound_settings() -> dict[str, Any]:

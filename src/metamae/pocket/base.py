@@ -1,12 +1,15 @@
 """What a data set of the pocket benchmark is."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from metamae.challenge import Challenge
-from metamae.errors import ConfigError
+from metamae.columns import Column
+from metamae.errors import ConfigError, DataError
+from metamae.records import Records
 
 
 class PocketData(ABC):
@@ -40,24 +43,44 @@ class PocketData(ABC):
             DataError: If its files are not what they were.
         """
 
-    def files(self, pattern: str) -> list[Path]:
+    def records(self, columns: Mapping[str, Column], num: int) -> Records:
+        """Return the samples, of which the package has always held `num`.
+
+        Raises:
+            DataError: If there are more or fewer: scores of other samples do not compare.
+        """
+        records = Records(columns, self.name)
+        if len(records) != num:
+            raise DataError(
+                f"Pocket data set {self.name!r} must have {num} samples; the files of this "
+                f"version of {self.package!r} gave {len(records)}. pip install "
+                f'"metamae[bench]" takes one that has them.'
+            )
+        return records
+
+    def files(self, pattern: str, package: str | None = None) -> list[Path]:
         """Return the package's files whose path matches a pattern such as "*/data/*.csv", sorted.
+
+        Args:
+            pattern: Of paths below the folder into which packages are installed.
+            package: Another distribution than `self.package`, for data that lie in two.
 
         Raises:
             ConfigError: If the package is not installed or has no such file.
         """
+        package = package or self.package
         try:
-            listed = distribution(self.package).files or []
+            listed = distribution(package).files or []
         except PackageNotFoundError as error:
             raise ConfigError(
-                f"Pocket data set {self.name!r} must find the package {self.package!r}, whose "
+                f"Pocket data set {self.name!r} must find the package {package!r}, whose "
                 f'files it reads; it is not installed. pip install "metamae[bench]" would do.'
             ) from error
         found = [Path(str(one.locate())) for one in listed if PurePosixPath(one).match(pattern)]
         if not found:
             raise ConfigError(
                 f"Pocket data set {self.name!r} must find {pattern} in the package "
-                f"{self.package!r}; this version of it has none. pip install "
+                f"{package!r}; this version of it has none. pip install "
                 f'"metamae[bench]" takes one that has.'
             )
         return sorted(found)

@@ -6,7 +6,6 @@ import numpy as np
 
 from metamae.challenge import Challenge
 from metamae.pocket.base import PocketData
-from metamae.records import Records
 
 
 class Digits(PocketData):
@@ -25,4 +24,4 @@ class Digits(PocketData):
         (path,) = self.files("*/datasets/data/digits.csv.gz")
         rows = np.loadtxt(path, delimiter=",")
         columns = {"X": rows[:, :-1].reshape(-1, 1, 8, 8), "y": rows[:, -1].astype(np.int64)}
-        return Challenge(name=self.name, records=Records(columns, self.name), label="y")
+        return Challenge(name=self.name, records=self.records(columns, 1797), label="y")
