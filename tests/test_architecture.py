@@ -12,6 +12,7 @@ import pytest
 
 import metamae
 from metamae.evaluation import EVALUATIONS
+from metamae.layouts import LAYOUTS
 from metamae.masking import MASKINGS
 from metamae.methods import METHODS
 from metamae.modalities import MODALITIES
@@ -80,6 +81,7 @@ FREE_OF_TORCH = set(
     """
     errors version atomic extras registry indexing aside checks columns files records sources
     measured vocabulary guess suspicions windows readers report scoring evaluation
+    challenge layouts pocket recipe trial
     """.split()
 )
 PLUGINS = {
@@ -89,6 +91,7 @@ PLUGINS = {
     "methods": METHODS,
     "evaluation": EVALUATIONS,
     "pocket": POCKET,
+    "layouts": LAYOUTS,
 }
 MOST_LINES_OF_FILE = 400
 MOST_LINES_OF_FUNCTION = 50

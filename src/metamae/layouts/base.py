@@ -5,7 +5,7 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -240,14 +240,7 @@ def labelled(records: Records, columns: Mapping[str, Sequence[Any] | Array]) -> 
     for name, values in columns.items():
         array = np.asarray(values)
         more[name] = array.astype(object) if array.dtype.kind == "U" else array
-    return Records(
-        {**records.columns, **more},
-        records.source,
-        row_word=records.row_word,
-        first_row=records.first_row,
-        names=records.names,
-        index=records.index,
-    )
+    return replace(records, columns={**records.columns, **more})
 
 
 def lines(path: Path) -> list[str]:

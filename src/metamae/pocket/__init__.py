@@ -10,7 +10,6 @@ POCKET = Registry(
         "mnist": "Mnist",
         "emoji": "Emoji",
         "gun_point": "GunPoint",
-        "lasa": "Lasa",
         "urban_spectra": "UrbanSpectra",
         "drums": "Drums",
         "breast_cancer": "BreastCancer",
@@ -20,7 +19,6 @@ POCKET = Registry(
         "pbmc68k": "Pbmc68k",
         "peptides": "Peptides",
         "solubility": "Solubility",
-        "freesolv": "FreeSolv",
         "reviews": "Reviews",
     },
 )

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
+from zipfile import BadZipFile
 
 from metamae.challenge import Challenge
 from metamae.columns import Column
-from metamae.errors import ConfigError, DataError
+from metamae.errors import ConfigError, DataError, MetaMAEError
 from metamae.records import Records
 
 
@@ -34,14 +35,27 @@ class PocketData(ABC):
         """Registered name: a plug-in's module is its key."""
         return type(self).__module__.rpartition(".")[2]
 
-    @abstractmethod
     def load(self) -> Challenge:
-        """Read the samples from the files of the package.
+        """Return the samples and the question about them.
 
         Raises:
             ConfigError: If the package is not installed.
             DataError: If its files are not what they were.
         """
+        try:
+            return self.read()
+        except MetaMAEError:
+            raise
+        except (ValueError, LookupError, OSError, BadZipFile) as error:
+            raise DataError(
+                f"Pocket data set {self.name!r} must find files of {self.package!r} as they were "
+                f'when it was written; reading them failed: {error}. pip install "metamae[bench]" '
+                "takes a version that has them."
+            ) from error
+
+    @abstractmethod
+    def read(self) -> Challenge:
+        """Read the files of the package; what is wrong with them may show as any error."""
 
     def records(self, columns: Mapping[str, Column], num: int) -> Records:
         """Return the samples, of which the package has always held `num`.

@@ -20,7 +20,7 @@ class Digits(PocketData):
     licence: ClassVar[str] = "CC-BY-4.0"
     source = "Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998"
 
-    def load(self) -> Challenge:
+    def read(self) -> Challenge:
         (path,) = self.files("*/datasets/data/digits.csv.gz")
         rows = np.loadtxt(path, delimiter=",")
         columns = {"X": rows[:, :-1].reshape(-1, 1, 8, 8), "y": rows[:, -1].astype(np.int64)}
