@@ -53,6 +53,20 @@ def test_groups_never_straddle(task, y, share):
     assert len(pairs) == 1 and not set(groups[pairs[0][0]]) & set(groups[pairs[0][1]])
 
 
+def test_another_seed_divides_few_groups_otherwise():
+    # 21 places of very different sizes, some of which hold a single class.
+    draw = rng(1)
+    groups = draw.choice(21, 700, p=draw.dirichlet(np.full(21, 0.7)))
+    task, y = infer_task(np.array(list("abcdef"))[(groups * 7 + draw.integers(0, 3, 700)) % 6], "y")
+    tests = []
+    for seed in range(6):
+        train, test = train_test(y, task, test_share=0.3, groups=groups, rng=rng(seed))
+        assert abs(len(test) / 700 - 0.3) < 0.1
+        assert set(y[train]) == set(y[test]) == set(y)
+        tests.append(tuple(sorted(set(groups[test]))))
+    assert len(set(tests)) >= 4
+
+
 def test_samples_without_a_label_are_in_neither_part():
     y = CODES.copy()
     y[::3] = -1

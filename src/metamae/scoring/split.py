@@ -14,6 +14,7 @@ from metamae.columns import Index
 from metamae.errors import DataError
 from metamae.scoring.task import Array, Task, labelled
 
+TRIES = 30  # random divisions of groups, of which the best is taken
 SAMPLES_PER_UNIT = 10
 """A regression target has no classes: a budget of 5 "per class" is 50 samples, as for ten."""
 
@@ -204,13 +205,36 @@ def _hold_out_groups(
         splitter = GroupShuffleSplit(1, test_size=num, random_state=_seed(rng))
         train, test = next(splitter.split(y, groups=groups))
         return train, test
-    # A share above one half is the other side of a split with the rest as its fold.
-    num = min(max(2, round(1 / min(share, 1 - share))), len(np.unique(groups)))
-    pairs = [(a, b) for a, b in _folds(y, task, num, groups, rng) if len(a) and len(b)]
-    if share > 0.5:
-        pairs = [(b, a) for a, b in pairs]
-    # The fold that leaves the most classes to train on, then the one nearest to the share.
-    return min(pairs, key=lambda p: (-len(np.unique(y[p[0]])), abs(len(p[1]) / len(y) - share)))
+    of, codes = (np.unique(values, return_inverse=True)[1] for values in (groups, y))
+    table = np.zeros((of.max() + 1, codes.max() + 1))  # samples by group and class
+    np.add.at(table, (of, codes), 1)
+    # The best of some random divisions, so that another seed gives another one.
+    divisions = [_divide_groups(table, share, rng) for _ in range(TRIES)]
+    _, chosen = min(divisions, key=lambda division: division[0])
+    tests = np.isin(of, chosen)
+    return np.flatnonzero(~tests), np.flatnonzero(tests)
+
+
+def _divide_groups(
+    table: Array, share: float, rng: np.random.Generator
+) -> tuple[tuple[int, int, float], Index]:
+    """Draw test groups whose samples come near to a share.
+
+    Args:
+        table: Samples by group and class, (G, C).
+        share: Of the samples.
+        rng: Source of the draw.
+
+    Returns:
+        How bad it is (classes that training lacks, classes that the test lacks, distance from
+        the share in each class), and the groups.
+    """
+    order, whole = rng.permutation(len(table)), table.sum(axis=0)
+    sizes = table[order].sum(axis=1).cumsum()[:-1]
+    chosen = order[: 1 + int(np.abs(sizes / whole.sum() - share).argmin())]
+    test = table[chosen].sum(axis=0)
+    lacking = int((test == whole).sum()), int((test == 0).sum())
+    return (*lacking, float(np.abs(test - share * whole).sum() / whole.sum())), chosen
 
 
 def _folds(
