@@ -1,6 +1,8 @@
 """A benchmark as a whole: what is computed, kept, refused and resumed."""
 
+import gzip
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -9,9 +11,10 @@ import pytest
 from command import metamae as command
 from command import refused
 from metamae.bench import run as run_module
-from metamae.bench.cell import BASELINES, Cell, Options, compute
+from metamae.bench.cell import BASELINES, Cell, Options, compute, fitting
 from metamae.bench.problem import Loaded, Problem
 from metamae.bench.run import CONTROL, bench
+from metamae.bench.suites import open_suite
 from metamae.challenge import Challenge
 from metamae.errors import ArtifactError, ConfigError, DataError
 from metamae.evaluation.base import judge
@@ -198,3 +201,47 @@ def test_the_command(tmp_path):
     assert "must be 'pocket' or the path of a recipe" in message
     assert "Unknown pocket data set" in refused(command("bench", "--only", "digit"))
     assert "must come with a recipe" in refused(command("bench", "--data", tmp_path))
+
+
+def test_settings_of_other_methods_do_not_disturb():
+    settings = {"inner_lr": 5.0, "method.contrast_weight": 1.0, "lr": 1e-3, "typo": 1, "steps": 2}
+    assert fitting(settings, "metamae") == settings
+    assert fitting(settings, "mae") == {"lr": 1e-3, "typo": 1, "steps": 2}
+    assert fitting({"temperature": 0.1, "faithful": True}, "emix").keys() == {
+        "temperature",
+        "faithful",
+    }
+
+
+def write_higgs(folder, num=120):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(num, 29))
+    rows[:, 0] = np.arange(num) % 2
+    folder.mkdir()
+    text = "".join(",".join(f"{v:.18e}" for v in row) + "\n" for row in rows)
+    (folder / "HIGGS.csv.gz").write_bytes(gzip.compress(text.encode()))
+
+
+def test_a_recipe_by_the_command(tmp_path):
+    write_higgs(tmp_path / "higgs")
+    recipe = Path(__file__).parents[2] / "recipes" / "higgs.toml"
+    options = ["--seeds", 1, "--method", "mae", "--steps", 2, "--size", "tiny"]
+    options += ["--protocol", "dabs", "--set", "batch_size=16"]
+    out = tmp_path / "out"
+    said = command("bench", recipe, "--data", tmp_path / "higgs", "--out", out, *options)
+    assert said.status == 0, said.err
+    assert "## dabs_probe, all labels" in said.out and "higgs (accuracy)" in said.out
+    assert "must be the folder with the files" in refused(command("bench", recipe, "--out", out))
+
+
+def test_transfer_sets_are_looked_for_beside_the_data(tmp_path, caplog):
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    text = (Path(__file__).parents[2] / "recipes" / "higgs.toml").read_text()
+    for name, transfer in (("first", '["second", "third"]'), ("second", "[]")):
+        made = text.replace('name = "higgs"\n', f'name = "{name}"\n', 1)
+        (recipes / f"{name}.toml").write_text(f"transfer = {transfer}\n{made}")
+        write_higgs(tmp_path / name)
+    suite = open_suite(str(recipes / "first.toml"), data=tmp_path / "first")
+    assert len(suite.problems[0].load().challenges) == 2
+    assert "transfer to third is left out" in caplog.text

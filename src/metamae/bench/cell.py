@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from metamae.bench.problem import Loaded, Problem
+from metamae.config import Choices, known_settings
 from metamae.errors import ConfigError
 from metamae.evaluation import EVALUATIONS
 from metamae.evaluation.base import Budget, judge
@@ -96,6 +97,18 @@ def check_method(name: str) -> str:
     return name
 
 
+def fitting(settings: Mapping[str, Any], method: str) -> Row:
+    """Leave out the settings that other methods have and this one has not.
+
+    A recipe's inner rate means nothing to MAE; a setting that no method has stays, to be refused.
+    """
+    foreign = {name for other in METHODS.entries for name in METHODS.settings(other)}
+    foreign -= set(METHODS.settings(method))
+    known = known_settings(Choices(method=method))
+    foreign -= {name for section in known.values() for name in section}
+    return {k: v for k, v in settings.items() if k.removeprefix("method.") not in foreign}
+
+
 def compute(cell: Cell, problem: Problem, options: Options) -> list[Row]:
     """Compute a cell: learn, embed, judge.
 
@@ -140,12 +153,13 @@ def _learn(cell: Cell, loaded: Loaded, trial: Trial, options: Options) -> _Encod
     # Test samples are never learnt from, not even without their labels.
     data = trial.train if loaded.pretrain is None else loaded.pretrain
     ignore = [name for name in challenge.not_input if name in data.columns]
-    settings = {**loaded.settings, **options.settings, "seed": cell.seed}
+    method = "metamae" if cell.method in BASELINES else cell.method
+    settings = {**loaded.settings, **options.settings, "seed": cell.seed, "method": method}
+    settings = fitting(settings, method)
     began = time.monotonic()
     if cell.method in BASELINES:
         found = untrained(data, settings=settings, ignore=ignore, device=options.device)
         return _Encoder(found, {"seconds": 0.0, "steps": 0, "size": found.config.size})
-    settings["method"] = cell.method
     found, outcome = pretrain(data, settings=settings, ignore=ignore, device=options.device)
     facts = {"seconds": round(time.monotonic() - began, 1), "steps": outcome.progress.step}
     return _Encoder(found, {**facts, "size": found.config.size})

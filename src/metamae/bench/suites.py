@@ -1,5 +1,6 @@
 """What `metamae bench` can be asked for: the pocket benchmark, or a recipe with its files."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 from metamae.bench.problem import Loaded, Problem, pocket_problems
 from metamae.errors import ConfigError
 from metamae.recipe import Recipe, read_recipe
+
+log = logging.getLogger("metamae")
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ def open_suite(name: str, *, data: Path | None = None, only: Iterable[str] | Non
 
     Args:
         name: "pocket", or the path of a recipe.
-        data: Folder with the files of a recipe's data set.
+        data: Folder with the files of a recipe's data set. Those that encoders are judged on beside
+            lie in folders of their names within it or next to it.
         only: Names of pocket data sets; None for all.
 
     Raises:
@@ -56,12 +60,29 @@ def open_suite(name: str, *, data: Path | None = None, only: Iterable[str] | Non
             f"Bench.data must be the folder with the files of {recipe.title}; got none. They come "
             f"from {recipe.source}."
         )
-    return Suite(recipe.name, [_problem(recipe, data)], recipe.pretrain)
+    return Suite(recipe.name, [_problem(recipe, Path(name).parent, data)], recipe.pretrain)
 
 
-def _problem(recipe: Recipe, folder: Path) -> Problem:
+def _problem(recipe: Recipe, recipes: Path, folder: Path) -> Problem:
+    """Return the data set of a recipe, judged also on those it names that are there."""
+    others = []
+    for name in recipe.transfer:
+        found = [place for place in (folder / name, folder.parent / name) if place.is_dir()]
+        if found:
+            others.append((read_recipe(recipes / f"{name}.toml"), found[0]))
+        else:
+            log.warning(
+                "%s: transfer to %s is left out: neither %s nor %s is a folder",
+                *(recipe.name, name, folder / name, folder.parent / name),
+            )
+
     def load() -> Loaded:
         found = recipe.read(folder)
-        return Loaded(challenges=found.challenges, pretrain=found.pretrain, settings=found.settings)
+        more = [one for other, place in others for one in other.read(place).challenges]
+        return Loaded(
+            challenges=[*found.challenges, *more],
+            pretrain=found.pretrain,
+            settings=found.settings,
+        )
 
     return Problem(recipe.name, recipe.name, load)

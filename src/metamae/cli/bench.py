@@ -28,7 +28,8 @@ def bench(  # noqa: PLR0913  # one argument per option of the command
     Args:
         suite: pocket, or the path of a recipe (recipes/pamap2.toml).
         out: Folder of results: cells, results.parquet, table.md.
-        data: Folder with the files of a recipe's data set.
+        data: Folder with the files of a recipe's data set; transfer sets lie in folders of their
+            names within it or next to it.
         only: A data set of the pocket benchmark; may be repeated; all if not given.
         method: A method; may be repeated. Baselines and the control are always there.
         seeds: How many seeds.
