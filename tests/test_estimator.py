@@ -80,7 +80,9 @@ def test_samples_of_all_sorts(name):
     samples, kind = SAMPLES[name][0](), SAMPLES[name][1]
     embedder = make()
     vectors = embedder.fit_transform(samples)
-    assert vectors.shape == (40, 16) and vectors.dtype == np.float32
+    width = embedder.pretrained_.schema.modality.embedding_width(16)
+    assert vectors.shape == (40, width) and vectors.dtype == np.float32
+    assert len(embedder.get_feature_names_out()) == width
     assert np.isfinite(vectors).all() and vectors.std(axis=0).max() > 0
     assert embedder.pretrained_.schema.modality.kind == kind
     assert np.array_equal(embedder.transform(samples), vectors)

@@ -30,7 +30,8 @@ def loaded(runs):
 def test_embed_takes_a_path_records_and_arrays(loaded, data, name, file):
     pretrained, records = loaded[name], read(data / file)
     vectors = pretrained.embed(data / file)
-    assert vectors.shape == (len(records), TINY["width"]) and vectors.dtype == np.float32
+    width = pretrained.schema.modality.embedding_width(TINY["width"])
+    assert vectors.shape == (len(records), width) and vectors.dtype == np.float32
     assert np.array_equal(pretrained.embed(str(data / file)), vectors)
     assert np.array_equal(pretrained.embed(records), vectors)
     if name != "table":

@@ -19,7 +19,9 @@ def test_every_kind_is_described_in_four_ways(runs, data, name):
     for part, parts in found.items():
         assert [len(p) for p in parts] == [40, 10], part
         assert parts[0].shape[1] == parts[1].shape[1] and np.isfinite(parts[1]).all()
-    assert found["pca"][0].shape[1] <= 16
+    width = pretrained.schema.modality.embedding_width(16)
+    assert found["metamae"][0].shape[1] == width
+    assert found["pca"][0].shape[1] <= width
     assert np.array_equal(found["metamae"][1], pretrained.embed(test))
     # Fitted on the training samples alone: their components are centred and those of others not.
     assert np.abs(found["pca"][0].mean(axis=0)).max() < 1e-4

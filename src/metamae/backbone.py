@@ -67,7 +67,7 @@ class Backbone(nn.Module):
         return self.encode(tokens)[:, 1:], tokens.padding
 
     def features(self, batch: Batch, multiple: int = 1) -> Tensor:
-        """One vector per sample, (B, D): the mean over its encoded tokens."""
+        """One vector per sample, (B, D): the mean over all of its encoded tokens."""
         return pool(*self.token_features(batch, multiple))
 
 
@@ -77,6 +77,29 @@ def pool(latent: Tensor, padding: Tensor | None) -> Tensor:
         return latent.mean(dim=1)
     there = (~padding)[..., None].to(latent.dtype)
     return (latent * there).sum(dim=1) / there.sum(dim=1).clamp(min=1)
+
+
+def pool_regions(latent: Tensor, padding: Tensor | None, regions: Tensor) -> Tensor:
+    """Mean over the tokens of each region, side by side: (B, N, D) -> (B, R D).
+
+    A region without any token that is there gets the mean over the whole sample.
+
+    Args:
+        latent: Encoded tokens, (B, N, D).
+        padding: True where there is no token, (B, N); None if all are there.
+        regions: Region of each of the first tokens, (M,) int64, M <= N; others have none.
+    """
+    B, N, _ = latent.shape
+    inside = nn.functional.one_hot(regions).to(latent.dtype)  # (M, R)
+    inside = nn.functional.pad(inside, (0, 0, 0, N - len(inside)))
+    there = torch.ones(B, N, dtype=latent.dtype, device=latent.device)
+    if padding is not None:
+        there = (~padding).to(latent.dtype)
+    weight = there[:, None] * inside.T  # (B, R, N)
+    count = weight.sum(dim=2, keepdim=True)
+    means = weight @ latent / count.clamp(min=1)
+    means = torch.where(count > 0, means, pool(latent, padding)[:, None])
+    return means.flatten(1)
 
 
 def _padded(tokens: Tokens, multiple: int) -> Tokens:

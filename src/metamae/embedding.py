@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metamae.backbone import Backbone, pool
+from metamae.backbone import Backbone, pool, pool_regions
 from metamae.columns import Index
 from metamae.modalities.base import Modality
 from metamae.records import Records
@@ -31,17 +31,26 @@ def embed_samples(
 ) -> Vectors:
     """Embed samples: the mean over each one's encoded tokens, (S, D) float32.
 
-    A sample in several pieces gets the mean over the tokens of all of them.
+    Where the modality has regions, the mean over each of them, (S, R D). A sample in several
+    pieces gets the mean over the tokens of all of them.
 
     Raises:
         DataError: If a sample does not fit the spec.
     """
     pieces, owner = spec.unfold(records)
-    vectors = np.empty((len(pieces), backbone.tokenizer.width), dtype=np.float32)
+    width = spec.embedding_width(backbone.tokenizer.width)
+    vectors = np.empty((len(pieces), width), dtype=np.float32)
     weights = np.ones(len(pieces))
+    own, regions = spec.token_regions, None
+    if own is not None:
+        regions = torch.from_numpy(own).to(next(backbone.parameters()).device)
     done = 0
     for index, latent, padding in _encoded(backbone, spec, pieces):
-        vectors[index] = pool(latent, padding)[: len(index)].cpu().numpy()
+        if regions is None:
+            pooled = pool(latent, padding)
+        else:
+            pooled = pool_regions(latent, padding, regions)
+        vectors[index] = pooled[: len(index)].cpu().numpy()
         if padding is not None:
             weights[index] = (~padding).sum(dim=1)[: len(index)].cpu().numpy()
         else:

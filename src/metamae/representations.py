@@ -25,7 +25,7 @@ def represent(
     """
     spec = pretrained.schema.modality
     raw = raw_features(spec, train), raw_features(spec, test)
-    width = pretrained.module.backbone.tokenizer.width
+    width = spec.embedding_width(pretrained.module.backbone.tokenizer.width)
     return {
         pretrained.config.method: embeddings(pretrained, train, test),
         "untrained": embeddings(pretrained.untrained(), train, test),

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metamae.columns import Index
 from metamae.errors import ConfigError
 
 LAYOUTS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -216,6 +217,19 @@ def neighbours(counts: tuple[int, ...]) -> Tensor:
         moved[tuple(rim)] = -1
         found.append(moved.flatten())
     return torch.stack(found, dim=1)
+
+
+def regions_of(counts: tuple[int, ...], parts: int) -> Index:
+    """Divide a lattice of cells into blocks of nearly equal size: block of each cell, (N,).
+
+    Args:
+        counts: Cells along each axis.
+        parts: Blocks along each axis, or as many as there are cells.
+    """
+    along = [np.arange(n) * min(parts, n) // n for n in counts]
+    shape = [min(parts, n) for n in counts]
+    blocks = np.meshgrid(*along, indexing="ij")
+    return np.ravel_multi_index([block.ravel() for block in blocks], shape)
 
 
 def cells_along(size: Tensor, cell: tuple[int, ...]) -> Tensor:

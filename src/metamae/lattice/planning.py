@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from metamae.checks import check_at_least
 from metamae.columns import Index, sizes_of
 from metamae.errors import ConfigError, DataError
 from metamae.lattice.geometry import MOST_VALUES, auto_cell
@@ -15,6 +16,8 @@ from metamae.records import Records
 # Tokens beyond which a series is cut into windows. Attention over more is slow on any machine.
 USUAL_TOKENS = 1024
 WINDOW_TOKENS = 256
+# Parts along each axis of an image that an embedding knows apart; see docs/defaults.md.
+REGIONS = 3
 TILES = "resize them, or cut them into tiles first, e.g. with gdal_retile.py"
 WINDOW_POINTS = 4096  # of a series so long that even large cells would be too many
 
@@ -181,6 +184,28 @@ def _spectrogram(preparation: Preparation | None) -> bool:
 
 def _sizes(points: Index, preparation: Preparation | None) -> Index:
     return points[:, None] if preparation is None else preparation.sizes(points)
+
+
+def choose_regions(regions: int | str, axes: int, *, ragged: bool) -> int:
+    """Read the setting `regions` of a grid.
+
+    Args:
+        regions: Parts along each axis, or "auto".
+        axes: Of a sample.
+        ragged: Whether samples differ in size or are windows, so that no place means the same.
+
+    Raises:
+        ConfigError: If it is no whole number above 0, or more than 1 where samples are not alike.
+    """
+    if regions == "auto":
+        return REGIONS if axes > 1 and not ragged else 1
+    number = check_at_least("Grid.regions", regions, 1)  # type: ignore[arg-type]
+    if ragged and number > 1:
+        raise ConfigError(
+            f"Grid.regions must be 1 where samples differ in size or are windows of longer ones; "
+            f"got {number}. 1 or 'auto' would do."
+        )
+    return number
 
 
 def check_cut(size: tuple[int, ...], cell: tuple[int, ...], channels: int) -> None:

@@ -1,6 +1,7 @@
 """What a modality is: a spec, which is data, and a tokenizer, which is trained."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Any, ClassVar
 
@@ -68,6 +69,19 @@ class Modality(ABC):
     @abstractmethod
     def describe(self) -> str:
         """Say in a few words what a sample is, e.g. "series, 6 channels x 100, cell 4"."""
+
+    @property
+    def token_regions(self) -> Index | None:
+        """Region that each token is in, (N,), counted from 0; an embedding has a mean of each.
+
+        None for one mean over all tokens, as where no place means the same in all samples.
+        """
+        return None
+
+    def embedding_width(self, width: int) -> int:
+        """Return the numbers of an embedding by an encoder of width D."""
+        regions = self.token_regions
+        return width if regions is None else width * (int(regions.max()) + 1)
 
     @property
     def varies(self) -> bool:
@@ -159,6 +173,23 @@ class Places(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         found: Tensor = self.table(batch[self.key].shape[1])
+        return found
+
+
+class OwnPlaces(nn.Module):
+    """Positions that follow from each sample: batch -> (B, N, width).
+
+    Args:
+        table: Map from places (B, N, axes) to positions.
+        where: Map from a batch to the places of its tokens.
+    """
+
+    def __init__(self, table: nn.Module, where: Callable[[Batch], Tensor]):
+        super().__init__()
+        self.table, self.where = table, where
+
+    def forward(self, batch: Batch) -> Tensor:
+        found: Tensor = self.table(self.where(batch))
         return found
 
 

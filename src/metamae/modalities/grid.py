@@ -12,6 +12,7 @@ lattice, and a batch is filled up to the longest. Long series are cut into windo
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from metamae.checks import check_at_least
 from metamae.columns import Array, Index, Subset, decodes, sizes_of
 from metamae.errors import ConfigError
+from metamae.lattice import planning
 from metamae.lattice.channels import summary
 from metamae.lattice.geometry import (
     cells_along,
@@ -30,13 +32,13 @@ from metamae.lattice.geometry import (
     pack,
     places,
     ragged_neighbours,
+    regions_of,
     to_cells,
 )
 from metamae.lattice.intake import Intake, choose_intake, missing
-from metamae.lattice.planning import Plan, check_cut, num_tokens, plan, too_many
 from metamae.lattice.preparation import Preparation
 from metamae.lattice.scaled import Scaled
-from metamae.modalities.base import Features, Modality, Places, Tokenizer
+from metamae.modalities.base import Features, Modality, OwnPlaces, Places, Tokenizer
 from metamae.networks.positions import Coordinates, Lattice
 from metamae.networks.transformer import xavier_linear
 from metamae.records import Records
@@ -64,6 +66,7 @@ class Grid(Modality):
         stride: Points between the starts of two windows.
         max_tokens: Tokens of the largest sample that is accepted.
         preparation: What is done to a recording before it is cut into cells; None for nothing.
+        regions: Parts along each axis that an embedding has a mean of each of.
 
     Raises:
         ConfigError: If a cell has the wrong number of axes, is empty or exceeds the sample.
@@ -87,9 +90,10 @@ class Grid(Modality):
     stride: int = 0
     max_tokens: int = 4096
     preparation: Preparation | None = None
+    regions: int = 1
 
     def __post_init__(self) -> None:
-        check_cut(self.size, self.cell, self.channels)
+        planning.check_cut(self.size, self.cell, self.channels)
         if self.num_tokens < 2:
             raise ConfigError(
                 f"Grid.cell must cut a sample into at least 2 tokens; got {list(self.cell)} for "
@@ -99,7 +103,7 @@ class Grid(Modality):
         if self.num_tokens > self.max_tokens:
             raise ConfigError(
                 f"Grid.max_tokens must be at least the tokens of the largest sample; got "
-                f"{self.max_tokens} for {self.num_tokens}. {too_many(len(self.size))}"
+                f"{self.max_tokens} for {self.num_tokens}. {planning.too_many(len(self.size))}"
             )
 
     @classmethod
@@ -117,6 +121,7 @@ class Grid(Modality):
         rate_field: str | None = None,
         prepare: str | Mapping[str, Any] = "none",
         max_tokens: int = 4096,
+        regions: int | str = "auto",
     ) -> tuple["Grid", list[str]]:
         """Measure the training data.
 
@@ -136,6 +141,8 @@ class Grid(Modality):
             prepare: "log_mel" or "waveform" for sound, "none" for other series; or a dict with
                 "name" and settings: mels, frame and hop (seconds), fmin and fmax (Hz).
             max_tokens: Tokens of the largest sample that is accepted.
+            regions: Parts along each axis of which an embedding has a mean each; "auto" for 3 in
+                images and volumes of one size, else 1: one mean over all tokens.
         """
         intake, notes = choose_intake(
             records, axes=axes, layout=layout, rate=rate, rate_field=rate_field, prepare=prepare
@@ -144,12 +151,12 @@ class Grid(Modality):
         # Of samples of one shape, one tells as much as all.
         shown = records if ragged else records.subset(np.zeros(1, dtype=np.int64))
         channels = intake.channels(shown)
-        cuts = plan(shown, intake, channels, cell=cell, window=window, stride=stride)
+        cuts = planning.plan(shown, intake, channels, cell=cell, window=window, stride=stride)
         pieces, owner = _windows(records, intake, cuts)
         ragged = ragged or cuts.window > 0
         sizes = intake.sizes(pieces if ragged else shown)
         sizes = sizes[sizes.all(axis=1)]
-        tokens = num_tokens(sizes, cuts.cell)
+        tokens = planning.num_tokens(sizes, cuts.cell)
         spec = cls(
             column=intake.column,
             layout=intake.layout,
@@ -164,6 +171,7 @@ class Grid(Modality):
             stride=cuts.stride,
             max_tokens=max_tokens,
             preparation=intake.preparation,
+            regions=planning.choose_regions(regions, len(cuts.cell), ragged=ragged),
         )
         mean, std, warnings = spec.scaled.measure(pieces, sizes, rng, ragged=ragged)
         more = cuts.notes(tokens, spec.num_values, owner)
@@ -172,10 +180,8 @@ class Grid(Modality):
     @property
     def intake(self) -> Intake:
         """How values are read."""
-        axes = len(self.size) if self.preparation is None else 1
-        return Intake(
-            column=self.column, layout=self.layout, axes=axes, preparation=self.preparation
-        )
+        prepared, axes = self.preparation, len(self.size) if self.preparation is None else 1
+        return Intake(column=self.column, layout=self.layout, axes=axes, preparation=prepared)
 
     @property
     def scaled(self) -> Scaled:
@@ -214,6 +220,10 @@ class Grid(Modality):
         return 0.75 if self.num_tokens >= 32 else 0.5
 
     @property
+    def token_regions(self) -> Index | None:
+        return None if self.regions == 1 else regions_of(self.counts, self.regions)
+
+    @property
     def kind_word(self) -> str:
         if self.preparation is not None and self.preparation.sound:
             return "waveform" if len(self.size) == 1 else "audio"
@@ -238,12 +248,12 @@ class Grid(Modality):
     def lengths(self, records: Records) -> Index | None:
         if not self.ragged:
             return None
-        tokens = num_tokens(self.intake.sizes(records), self.cell)
+        tokens = planning.num_tokens(self.intake.sizes(records), self.cell)
         self._check_lengths(records, np.arange(len(records)), tokens)
         return tokens
 
     def unfold(self, records: Records) -> tuple[Records, Index | None]:
-        cuts = Plan(cell=self.cell, window=self.window, stride=self.stride)
+        cuts = planning.Plan(cell=self.cell, window=self.window, stride=self.stride)
         return _windows(records, self.intake, cuts)
 
     def present(self, records: Records, index: Index) -> NDArray[np.bool_]:
@@ -265,13 +275,15 @@ class Grid(Modality):
         if self.ragged:
             values = self.scaled.ragged(records, index)
             size = np.array([v.shape[1:] for v in values])
-            self._check_lengths(records, index, num_tokens(size, self.cell))
+            self._check_lengths(records, index, planning.num_tokens(size, self.cell))
             cells, valid = pack(values, self.cell)
             batch = {"cells": cells, "size": torch.from_numpy(size)}
             return batch if valid.all() else {**batch, "valid": valid}
         equal = self.scaled.equal(records, index, self.size)
-        whole = all(n % c == 0 for n, c in zip(self.size, self.cell, strict=True))
-        if whole and equal.sum().isfinite():
+        if (
+            not any(n % c for n, c in zip(self.size, self.cell, strict=True))
+            and equal.sum().isfinite()
+        ):
             return {"cells": to_cells(equal, self.counts, self.cell)}
         valid = to_cells(~equal.isnan(), self.counts, self.cell)
         return {"cells": to_cells(equal.nan_to_num(0.0), self.counts, self.cell), "valid": valid}
@@ -282,7 +294,7 @@ class Grid(Modality):
             raise records.error(
                 int(index[row]),
                 f"field {self.column!r} must hold samples of at most max_tokens = "
-                f"{self.max_tokens} tokens; got {tokens[row]}. {too_many(len(self.size))}",
+                f"{self.max_tokens} tokens; got {tokens[row]}. {planning.too_many(len(self.size))}",
             )
 
     def raw(self, records: Records, index: Index) -> Features:
@@ -329,7 +341,8 @@ class GridTokenizer(Tokenizer):
 
     def positions(self, width: int) -> nn.Module:
         if self.spec.ragged:
-            return OwnPlaces(self.spec, width)
+            table = Coordinates(self.spec.num_tokens, len(self.spec.size), width)
+            return OwnPlaces(table, partial(_own, cell=self.spec.cell))
         return Places(Lattice(self.spec.counts, width), "cells")
 
     def head(self, width: int) -> nn.Module:
@@ -379,22 +392,12 @@ class GridTokenizer(Tokenizer):
         return rows
 
 
-class OwnPlaces(nn.Module):
-    """Positions of each sample's tokens in its own lattice: batch -> (B, N, width)."""
-
-    def __init__(self, spec: Grid, width: int):
-        super().__init__()
-        self.cell = spec.cell
-        self.table = Coordinates(spec.num_tokens, len(spec.size), width)
-
-    def forward(self, batch: Batch) -> Tensor:
-        counts = cells_along(batch["size"], self.cell)
-        found: Tensor = self.table(places(counts, batch["cells"].shape[1]))
-        return found
-
-
-def _windows(records: Records, intake: Intake, cuts: Plan) -> tuple[Records, Index | None]:
+def _windows(records: Records, intake: Intake, cuts: planning.Plan) -> tuple[Records, Index | None]:
     if not cuts.window:
         return records, None
     length, step = intake.own_points(records, cuts.window, cuts.stride)
     return cut(records, intake.column, length, step, axis=intake.axis)
+
+
+def _own(batch: Batch, cell: tuple[int, ...]) -> Tensor:
+    return places(cells_along(batch["size"], cell), batch["cells"].shape[1])
