@@ -280,10 +280,8 @@ class Grid(Modality):
             batch = {"cells": cells, "size": torch.from_numpy(size)}
             return batch if valid.all() else {**batch, "valid": valid}
         equal = self.scaled.equal(records, index, self.size)
-        if (
-            not any(n % c for n, c in zip(self.size, self.cell, strict=True))
-            and equal.sum().isfinite()
-        ):
+        whole = not any(n % c for n, c in zip(self.size, self.cell, strict=True))
+        if whole and equal.sum().isfinite():
             return {"cells": to_cells(equal, self.counts, self.cell)}
         valid = to_cells(~equal.isnan(), self.counts, self.cell)
         return {"cells": to_cells(equal.nan_to_num(0.0), self.counts, self.cell), "valid": valid}
@@ -386,9 +384,8 @@ class GridTokenizer(Tokenizer):
             return change(lay(cells, self.spec.size, self.spec.cell).cpu().numpy())
         rows = np.empty(len(cells), dtype=object)
         for row, size in enumerate(batch["size"].tolist()):
-            rows[row] = change(
-                lay(cells[row : row + 1], tuple(size), self.spec.cell)[0].cpu().numpy()
-            )
+            laid = lay(cells[row : row + 1], tuple(size), self.spec.cell)[0]
+            rows[row] = change(laid.cpu().numpy())
         return rows
 
 
