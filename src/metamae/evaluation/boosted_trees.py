@@ -22,24 +22,35 @@ class BoostedTrees(Evaluation):
         learning_rate: Share of each tree's answer that is added.
         max_trees: Trees at most, for each class.
         min_leaf: Samples of a leaf at least; fewer where there are very few samples.
+        max_columns: Features beyond which as many are drawn at random: time grows with them.
     """
 
     description: ClassVar[str] = "Gradient-boosted trees, mostly of use on raw features."
 
-    def __init__(self, *, learning_rate: float = 0.1, max_trees: int = 100, min_leaf: int = 20):
+    def __init__(
+        self,
+        *,
+        learning_rate: float = 0.1,
+        max_trees: int = 100,
+        min_leaf: int = 20,
+        max_columns: int = 512,
+    ):
         self.learning_rate = check_between("BoostedTrees.learning_rate", learning_rate, 0, 1)
         self.max_trees = check_at_least("BoostedTrees.max_trees", max_trees, 1)
         self.min_leaf = check_at_least("BoostedTrees.min_leaf", min_leaf, 1)
+        self.max_columns = check_at_least("BoostedTrees.max_columns", max_columns, 1)
 
     def fit_predict(
         self, train: Labelled, test_features: Array, task: Task, rng: np.random.Generator
     ) -> Prediction:
-        seed = int(rng.integers(2**31))
+        seed, inside = int(rng.integers(2**31)), train.features
+        if inside.shape[1] > self.max_columns:
+            chosen = np.sort(rng.choice(inside.shape[1], self.max_columns, replace=False))
+            inside, test_features = inside[:, chosen], test_features[:, chosen]
         if task.kind != "multilabel":
-            return self._one(train.features, train.labels, test_features, task, seed)
+            return self._one(inside, train.labels, test_features, task, seed)
         columns = [
-            self._one(train.features, column, test_features, task, seed)
-            for column in train.labels.T
+            self._one(inside, column, test_features, task, seed) for column in train.labels.T
         ]
         return np.stack(columns, axis=1)
 
