@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -51,21 +52,34 @@ def run(folder, **more):
     return bench("test", [problem()], folder, methods=["mae"], seeds=1, options=OPTIONS, **more)
 
 
-def test_a_benchmark_has_all_rows_and_a_table(tmp_path):
-    found = run(tmp_path / "out")
-    assert not found.failed
-    rows = pq.read_table(tmp_path / "out" / "results.parquet").to_pylist()
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """A benchmark that nothing stopped, and its folder."""
+    folder = tmp_path_factory.mktemp("bench") / "out"
+    return run(folder), folder
+
+
+@pytest.fixture
+def copied(unbroken, tmp_path):
+    """A copy of that folder."""
+    return shutil.copytree(unbroken[1], tmp_path / "copied")
+
+
+def test_a_benchmark_has_all_rows_and_a_table(unbroken):
+    found, folder = unbroken
+    assert not found.failed and len(found.summaries) == 4
+    rows = pq.read_table(folder / "results.parquet").to_pylist()
     assert {row["method"] for row in rows} == set(METHODS)
     assert {(row["evaluation"], row["labels"]) for row in rows} == {
         (name, labels) for name in ("linear_probe", "knn") for labels in ("all", "5 per class")
     }
     assert all(row["steps"] == (2 if row["method"] in ("mae", CONTROL) else 0) for row in rows)
     assert all(0 <= row["low"] <= row["score"] <= row["high"] <= 1 for row in rows)
-    text = (tmp_path / "out" / "table.md").read_text()
+    text = (folder / "table.md").read_text()
     assert text == found.table and "mean rank" in text and "seeds 0" in text
 
 
-def test_a_stopped_benchmark_goes_on_with_what_is_missing(tmp_path, monkeypatch):
+def test_a_stopped_benchmark_goes_on_with_what_is_missing(unbroken, tmp_path, monkeypatch):
     computed = []
 
     def watched(cell, *rest):
@@ -80,31 +94,26 @@ def test_a_stopped_benchmark_goes_on_with_what_is_missing(tmp_path, monkeypatch)
     assert computed == METHODS[:3]
     run(tmp_path / "out")
     assert computed == METHODS[:3] + METHODS[2:]
-    monkeypatch.undo()
-    unbroken = run(tmp_path / "other")
     rows = [json.loads(p.read_text()) for p in sorted((tmp_path / "out").glob("cells/*/*"))]
-    for found, path in zip(rows, sorted((tmp_path / "other").glob("cells/*/*")), strict=True):
+    for found, path in zip(rows, sorted(unbroken[1].glob("cells/*/*")), strict=True):
         expected = json.loads(path.read_text())
         for a, b in zip(found, expected, strict=True):
             assert {**a, "seconds": 0} == {**b, "seconds": 0}
-    assert len(unbroken.summaries) == 4
 
 
-def test_one_cell_can_be_computed_anew(tmp_path):
-    run(tmp_path / "out")
-    path = tmp_path / "out" / "cells" / "made" / "raw-0.json"
+def test_one_cell_can_be_computed_anew(copied):
+    path = copied / "cells" / "made" / "raw-0.json"
     path.write_text(json.dumps([{**row, "score": 0.123} for row in json.loads(path.read_text())]))
-    other = tmp_path / "out" / "cells" / "made" / "pca-0.json"
+    other = copied / "cells" / "made" / "pca-0.json"
     before = other.stat().st_mtime_ns
-    run(tmp_path / "out", again=["made/raw/0"])
+    run(copied, again=["made/raw/0"])
     assert all(row["score"] != 0.123 for row in json.loads(path.read_text()))
     assert other.stat().st_mtime_ns == before
 
 
-def test_other_settings_need_another_folder(tmp_path):
-    run(tmp_path / "out")
+def test_other_settings_need_another_folder(copied, tmp_path):
     with pytest.raises(ArtifactError, match=r"of the same benchmark.*settings"):
-        bench("test", [problem()], tmp_path / "out", methods=["mae"], seeds=1)
+        bench("test", [problem()], copied, methods=["mae"], seeds=1)
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "letter.txt").write_text("dear")
     with pytest.raises(ArtifactError, match="must be an empty folder"):
@@ -192,10 +201,10 @@ def test_cells_that_are_none_are_refused(tmp_path, key, message):
 
 def test_the_command(tmp_path):
     out = tmp_path / "out"
-    options = ["--only", "digits", "--method", "mae", "--seeds", 1, "--size", "tiny", "--steps", 2]
+    options = ["--only", "penguins", "--method", "mae", "--seeds", 1, "--size", "tiny", "--steps", 2]
     said = command("bench", "pocket", "--out", out, *options)
     assert said.status == 0, said.err
-    assert "digits (accuracy)" in said.out
+    assert "penguins (accuracy)" in said.out
     assert said.out.strip() == (out / "table.md").read_text().strip()
     message = refused(command("bench", "pockets", "--out", tmp_path / "x"))
     assert "must be 'pocket' or the path of a recipe" in message
