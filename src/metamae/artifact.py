@@ -21,9 +21,10 @@ from metamae.training.checkpoint import digest, read_tensors, write_tensors
 CONFIG, SCHEMA, MODEL = "config.toml", "schema.json", "model.safetensors"
 METRICS, RESULTS, CHECKPOINTS = "metrics.jsonl", "results.json", "checkpoints"
 SET_ASIDE = "set_aside.jsonl"
+TUNING = "tuning.json"
 WRITTEN = (
     *(CONFIG, SCHEMA, MODEL, METRICS, RESULTS, CHECKPOINTS, SET_ASIDE),
-    *("nonfinite", "tensorboard"),
+    *("nonfinite", "tensorboard", TUNING),
 )
 """All that a run writes into its folder: the only names that are ever removed from it."""
 

@@ -201,7 +201,18 @@ def test_cells_that_are_none_are_refused(tmp_path, key, message):
 
 def test_the_command(tmp_path):
     out = tmp_path / "out"
-    options = ["--only", "penguins", "--method", "mae", "--seeds", 1, "--size", "tiny", "--steps", 2]
+    options = [
+        "--only",
+        "penguins",
+        "--method",
+        "mae",
+        "--seeds",
+        1,
+        "--size",
+        "tiny",
+        "--steps",
+        2,
+    ]
     said = command("bench", "pocket", "--out", out, *options)
     assert said.status == 0, said.err
     assert "penguins (accuracy)" in said.out

@@ -1,5 +1,6 @@
 """`metamae pretrain`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
     skip_bad: int = 0,
     set_: Settings = None,
     config: Path | None = None,
+    tune: Flag = False,
     resume: Flag = False,
     overwrite: Flag = False,
     device: str = "auto",
@@ -59,6 +61,8 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
         skip_bad: Bad samples that may be set aside, counted and listed; more of them stop the run.
         set_: Any other setting as key=value, e.g. lr=0.002 or masking=block; may be repeated.
         config: TOML file of settings, e.g. another run's config.toml.
+        tune: Spend a quarter of the budget on short runs that choose mask ratio, learning rate and
+            cell without labels; what you set yourself stays. Needs Optuna: metamae[tune].
         resume: Go on with the run in --out if there is one.
         overwrite: Remove the run in --out if there is one.
         device: cpu, cuda, or auto.
@@ -66,7 +70,8 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
     """
     show_log()
     from metamae.config import read_config_file
-    from metamae.verbs.pretrain import pretrain as verb
+    from metamae.verbs.pretrain import pretrain as plain
+    from metamae.verbs.tune import pretrain_tuned
 
     settings: dict[str, Any] = {} if config is None else read_config_file(config)
     # The command line speaks last.
@@ -91,6 +96,10 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
             if "loss" in line:
                 bar.update(task, note=f"step {progress.step}  loss {line['loss']:.3f}")
 
+        def tell(trial: str, done: float) -> None:
+            bar.update(bar.task_ids[0], completed=done, note=trial)
+
+        verb = partial(pretrain_tuned, stage=tell) if tune else plain
         _, outcome = verb(
             data,
             out,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,13 @@ def kept(train: Features, test: Features, raw_train: Features, raw_test: Feature
 
     Ridge regression from the embedding to the first principal components of the raw features,
     fitted on some samples and scored on others, as a share of those components' whole variance.
+
+    Chosen among five numbers by `benchmarks/tuning.py` (five pocket data sets, nine settings
+    each, one seed): after 40 steps its rank correlation with the linear probe after 120 is 0.60
+    on average with all labels, and 0.15 with five per class. The effective rank over the width
+    has -0.10 and 0.27, R² of the hidden part 0.06 and -0.12, the gain of the inner step 0.00
+    and 0.06: it is at most 0.002 throughout. It favours settings that lose little of the sample,
+    which an untrained encoder may not do either: it compares settings, not runs with none.
 
     Args:
         train: Embeddings to fit on, (S, D).
@@ -157,7 +165,6 @@ class ShortRuns:
         learnt, held_out = split(records, num_held_out(len(records), HOLDOUT), config.seed)
         rng = np.random.default_rng([config.seed, 3])
         self.judged = [part.sample(MOST_JUDGED, rng) for part in (learnt, held_out)]
-        self.raw = [raw_features(spec, part.only(spec.columns)) for part in self.judged]
         pieces = len(spec.unfold(learnt.only(spec.columns))[0])
         fixed = {
             "size": config.size,
@@ -167,6 +174,12 @@ class ShortRuns:
             "train.check_every": 10**9,
         }
         self.settings = override(settings, fixed)
+
+    @cached_property
+    def raw(self) -> list[Features]:
+        """Raw features of the samples that runs are judged by: one reading for all runs."""
+        spec = self.default.schema.modality
+        return [raw_features(spec, part.only(spec.columns)) for part in self.judged]
 
     def steps(self) -> int:
         """Optimiser steps of the run proper, where its time is not limited instead."""
