@@ -19,7 +19,7 @@ from metamae.version import VERSION
 
 log = logging.getLogger("metamae")
 
-QUICK: Mapping[str, Any] = {"methods": ("metamae", "mae"), "seeds": 1, "minutes": 0.15}
+QUICK: Mapping[str, Any] = {"methods": ("metamae", "mae"), "seeds": 1, "minutes": 0.1}
 FULL: Mapping[str, Any] = {
     "methods": ("metamae", "mae", "masked_embedding", "data2vec", "emix", "shed", "capri"),
     "seeds": 3,

@@ -36,7 +36,7 @@ def bench(  # noqa: PLR0913  # one argument per option of the command
         minutes: Time to train in each cell.
         steps: Optimiser steps of each cell, instead of minutes.
         size: tiny, small, base, paper, or auto.
-        quick: One seed, two methods, nine seconds of training each.
+        quick: One seed, two methods, six seconds of training each.
         cell: A cell such as digits/metamae/0 that is computed anew, and no other; may be repeated.
         protocol: metamae (linear probe and k-NN) or dabs (the published probe of DABS).
         set_: Any setting of `metamae pretrain` as key=value; may be repeated.

@@ -143,8 +143,7 @@ class AnndataReader(Reader):
 
 def _old_frame(source: str, path: Path, file: Any) -> Any:
     """Return obs as anndata wrote it before 0.7: one compound dataset, its categories elsewhere."""
-    import pandas as pd
-
+    pd = require("pandas", "anndata", "Reading .h5ad files")
     rows = file["obs"]
     kinds = [rows.dtype[name].kind for name in rows.dtype.names or ()]
     if not kinds or set(kinds) - set("biufS"):
