@@ -1,5 +1,6 @@
 """Data sets on disk that many tests read and none writes."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +83,10 @@ def runs(data, tmp_path_factory) -> Path:
     for name, (file, ignore) in SOURCES.items():
         pretrain(data / file, folder / name, settings={**TINY, "steps": 3}, ignore=ignore)
     return folder
+
+
+def pytest_configure():
+    """Let Ctrl-C mean what it does in a terminal, wherever the tests are started from."""
+    # A shell that starts a job in the background has it ignore the signal.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
