@@ -25,7 +25,7 @@ FULL: Mapping[str, Any] = {
     "seeds": 3,
     "minutes": 0.5,
 }
-"""What a pocket benchmark of about ten minutes, and one of a few hours on two cores, holds."""
+"""What a pocket benchmark holds that is over soon, and one that takes hours."""
 CONTROL = "random_teacher"
 
 Stage = Callable[[str, float], None]
