@@ -48,6 +48,10 @@ def problem(name="made", group="person", **more):
     return Problem(name, "series", lambda: Loaded(challenges=[challenge]))
 
 
+def cell_of(cell, problem_):
+    return compute(cell, problem_.modality, problem_.load(), OPTIONS)
+
+
 def run(folder, **more):
     return bench("test", [problem()], folder, methods=["mae"], seeds=1, options=OPTIONS, **more)
 
@@ -101,6 +105,19 @@ def test_a_stopped_benchmark_goes_on_with_what_is_missing(unbroken, tmp_path, mo
             assert {**a, "seconds": 0} == {**b, "seconds": 0}
 
 
+def test_a_data_set_is_read_once_for_all_its_cells(tmp_path):
+    times = []
+    whole = problem()
+
+    def load():
+        times.append(1)
+        return whole.load()
+
+    watched = Problem("made", "series", load)
+    bench("test", [watched], tmp_path, methods=[], seeds=1, options=OPTIONS)
+    assert len(times) == 1
+
+
 def test_one_cell_can_be_computed_anew(copied):
     path = copied / "cells" / "made" / "raw-0.json"
     path.write_text(json.dumps([{**row, "score": 0.123} for row in json.loads(path.read_text())]))
@@ -136,7 +153,7 @@ def test_the_raw_cell_is_the_judgement_of_raw_features():
     trial = divide(records(), "y", group="person", seed=3)
     flat = [np.asarray(part["X"][np.arange(len(part))]) for part in (trial.train, trial.test)]
     mean, scale = flat[0].mean(axis=(0, 2)), flat[0].std(axis=(0, 2))
-    cell = compute(Cell("made", "raw", 3), problem(), OPTIONS)
+    cell = cell_of(Cell("made", "raw", 3), problem())
     groups = {"groups_train": trial.groups_train, "groups_test": trial.groups_test}
     features = tuple(((x - mean[:, None]) / scale[:, None]).reshape(len(x), -1) for x in flat)
     from metamae.evaluation import EVALUATIONS
@@ -165,7 +182,7 @@ def test_groups_are_on_one_side_and_test_samples_are_never_learnt_from(monkeypat
         return pretrain(data, **more)
 
     monkeypatch.setattr(module, "pretrain", watched)
-    compute(Cell("made", "mae", 0), problem(), OPTIONS)
+    cell_of(Cell("made", "mae", 0), problem())
     trial = divide(records(), "y", group="person", seed=0)
     (learnt,) = seen
     assert learnt.index.tolist() == trial.train.index.tolist()
@@ -180,7 +197,7 @@ def test_a_published_test_part_and_samples_to_learn_from_are_used():
     own = Problem(
         "set", "series", lambda: Loaded(challenges=[challenge], pretrain=records(60, 3).only(["X"]))
     )
-    rows = compute(Cell("set", "mae", 0), own, OPTIONS)
+    rows = cell_of(Cell("set", "mae", 0), own)
     assert {row["num_test"] for row in rows} == {24}
     assert {row["challenge"] for row in rows} == {"two"}
     assert rows[0]["num_train"] == 40

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from metamae.bench.problem import Loaded, Problem
+from metamae.bench.problem import Loaded
 from metamae.config import Choices, known_settings
 from metamae.errors import ConfigError
 from metamae.evaluation import EVALUATIONS
@@ -109,17 +109,22 @@ def fitting(settings: Mapping[str, Any], method: str) -> Row:
     return {k: v for k, v in settings.items() if k.removeprefix("method.") not in foreign}
 
 
-def compute(cell: Cell, problem: Problem, options: Options) -> list[Row]:
+def compute(cell: Cell, modality: str, loaded: Loaded, options: Options) -> list[Row]:
     """Compute a cell: learn, embed, judge.
+
+    Args:
+        cell: Which.
+        modality: Family of its problem.
+        loaded: The samples of its problem.
+        options: How.
 
     Returns:
         One row for each challenge, evaluation and budget of labels, of plain values.
 
     Raises:
-        DataError: If the samples cannot be read, learnt from or judged.
+        DataError: If the samples cannot be learnt from or judged.
         ConfigError: If a setting is refused.
     """
-    loaded = problem.load()
     encoder: _Encoder | None = None
     rows: list[Row] = []
     for challenge in loaded.challenges:
@@ -135,7 +140,7 @@ def compute(cell: Cell, problem: Problem, options: Options) -> list[Row]:
             encoder = _learn(cell, loaded, trial, options)
         features = _features(cell, encoder.pretrained, trial)
         rows += [
-            {**asdict(cell), "challenge": challenge.name, "modality": problem.modality, **row}
+            {**asdict(cell), "challenge": challenge.name, "modality": modality, **row}
             | encoder.facts
             for row in _judge(cell, features, trial, options)
         ]

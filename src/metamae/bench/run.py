@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metamae.bench.cell import BASELINES, Cell, Options, check_method, compute
-from metamae.bench.problem import Problem
+from metamae.bench.problem import Loaded, Problem
 from metamae.bench.store import Store
 from metamae.bench.summary import Summary, summarise, to_markdown
 from metamae.checks import check_at_least
@@ -90,12 +90,18 @@ def bench(
     # By seed first, so that a benchmark that is stopped has all problems and methods once.
     every = [Cell(p, m, seed) for seed in range(seeds) for p in known for m in names]
     cells = wanted or [cell for cell in every if not store.has(cell)]
-    failed = {}
+    failed: dict[str, str] = {}
+    # Cells of one problem follow each other: its samples are read once, and kept for no longer.
+    read: tuple[str, Loaded] | None = None
     for number, cell in enumerate(cells):
         if observe is not None:
             observe(cell.key, number / len(cells))
         try:
-            store.put(cell, compute(cell, known[cell.problem], options))
+            problem = known[cell.problem]
+            if read is None or read[0] != problem.name:
+                read = None
+                read = problem.name, problem.load()
+            store.put(cell, compute(cell, problem.modality, read[1], options))
         except MetaMAEError as error:
             # One data set that is not installed must not cost the results of the others.
             failed[cell.key] = str(error)
