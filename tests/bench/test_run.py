@@ -13,12 +13,13 @@ from command import metamae as command
 from command import refused
 from metamae.bench import run as run_module
 from metamae.bench.cell import BASELINES, Cell, Options, compute, fitting
-from metamae.bench.problem import Loaded, Problem
+from metamae.bench.problem import Problem
 from metamae.bench.run import CONTROL, bench
 from metamae.bench.suites import open_suite
 from metamae.challenge import Challenge
 from metamae.errors import ArtifactError, ConfigError, DataError
 from metamae.evaluation.base import judge
+from metamae.layouts.base import Published
 from metamae.records import Records
 from metamae.trial import divide
 
@@ -45,7 +46,7 @@ def records(num=80, seed=0):
 
 def problem(name="made", group="person", **more):
     challenge = Challenge(name=name, records=records(), label="y", group=group, **more)
-    return Problem(name, "series", lambda: Loaded(challenges=[challenge]))
+    return Problem(name, "series", lambda: Published(pretrain=None, challenges=[challenge]))
 
 
 def cell_of(cell, problem_):
@@ -195,7 +196,9 @@ def test_a_published_test_part_and_samples_to_learn_from_are_used():
         name="two", records=records(40, 1), label="y", test=records(24, 2), group="person"
     )
     own = Problem(
-        "set", "series", lambda: Loaded(challenges=[challenge], pretrain=records(60, 3).only(["X"]))
+        "set",
+        "series",
+        lambda: Published(challenges=[challenge], pretrain=records(60, 3).only(["X"])),
     )
     rows = cell_of(Cell("set", "mae", 0), own)
     assert {row["num_test"] for row in rows} == {24}

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from metamae.bench.problem import Loaded
 from metamae.config import Choices, known_settings
 from metamae.errors import ConfigError
 from metamae.evaluation import EVALUATIONS
 from metamae.evaluation.base import Budget, judge
+from metamae.layouts.base import Published
 from metamae.methods import METHODS
 from metamae.pretrained import Pretrained
 from metamae.registry import did_you_mean
@@ -109,7 +109,7 @@ def fitting(settings: Mapping[str, Any], method: str) -> Row:
     return {k: v for k, v in settings.items() if k.removeprefix("method.") not in foreign}
 
 
-def compute(cell: Cell, modality: str, loaded: Loaded, options: Options) -> list[Row]:
+def compute(cell: Cell, modality: str, loaded: Published, options: Options) -> list[Row]:
     """Compute a cell: learn, embed, judge.
 
     Args:
@@ -153,7 +153,7 @@ class _Encoder:
     facts: dict[str, Any]
 
 
-def _learn(cell: Cell, loaded: Loaded, trial: Trial, options: Options) -> _Encoder:
+def _learn(cell: Cell, loaded: Published, trial: Trial, options: Options) -> _Encoder:
     challenge = loaded.challenges[0]
     # Test samples are never learnt from, not even without their labels.
     data = trial.train if loaded.pretrain is None else loaded.pretrain

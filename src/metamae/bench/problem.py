@@ -1,27 +1,10 @@
 """What methods are compared on: samples to learn from, and challenges to be judged on."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from metamae.challenge import Challenge
+from metamae.layouts.base import Published
 from metamae.pocket import POCKET
-from metamae.records import Records
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loaded:
-    """The samples of a problem.
-
-    Attributes:
-        challenges: What encoders are judged on.
-        pretrain: Samples to learn from; None to learn from the training part of the one challenge.
-        settings: Settings of `pretrain` by name that belong to the data.
-    """
-
-    challenges: Sequence[Challenge]
-    pretrain: Records | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -36,7 +19,7 @@ class Problem:
 
     name: str
     modality: str
-    load: Callable[[], Loaded]
+    load: Callable[[], Published]
 
 
 def pocket_problems(names: Iterable[str] | None = None) -> list[Problem]:
@@ -52,8 +35,8 @@ def pocket_problems(names: Iterable[str] | None = None) -> list[Problem]:
 def _pocket(name: str) -> Problem:
     data = POCKET.build(name)
 
-    def load() -> Loaded:
+    def load() -> Published:
         challenge = data.load()
-        return Loaded(challenges=[challenge], settings=challenge.settings)
+        return Published(pretrain=None, challenges=[challenge], settings=challenge.settings)
 
     return Problem(name, data.modality, load)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from metamae.bench.cell import BASELINES, Cell, Options, check_method, compute
-from metamae.bench.problem import Loaded, Problem
+from metamae.bench.problem import Problem
 from metamae.bench.store import Store
 from metamae.bench.summary import Summary, summarise, to_markdown
 from metamae.checks import check_at_least
 from metamae.errors import ConfigError, MetaMAEError
+from metamae.layouts.base import Published
 from metamae.version import VERSION
 
 log = logging.getLogger("metamae")
@@ -92,7 +93,7 @@ def bench(
     cells = wanted or [cell for cell in every if not store.has(cell)]
     failed: dict[str, str] = {}
     # Cells of one problem follow each other: its samples are read once, and kept for no longer.
-    read: tuple[str, Loaded] | None = None
+    read: tuple[str, Published] | None = None
     for number, cell in enumerate(cells):
         if observe is not None:
             observe(cell.key, number / len(cells))

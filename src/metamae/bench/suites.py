@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from metamae.bench.problem import Loaded, Problem, pocket_problems
+from metamae.bench.problem import Problem, pocket_problems
 from metamae.errors import ConfigError
+from metamae.layouts.base import Published
 from metamae.recipe import Recipe, read_recipe
 
 log = logging.getLogger("metamae")
@@ -76,13 +77,9 @@ def _problem(recipe: Recipe, recipes: Path, folder: Path) -> Problem:
                 *(recipe.name, name, folder / name, folder.parent / name),
             )
 
-    def load() -> Loaded:
+    def load() -> Published:
         found = recipe.read(folder)
         more = [one for other, place in others for one in other.read(place).challenges]
-        return Loaded(
-            challenges=[*found.challenges, *more],
-            pretrain=found.pretrain,
-            settings=found.settings,
-        )
+        return replace(found, challenges=[*found.challenges, *more])
 
     return Problem(recipe.name, recipe.name, load)

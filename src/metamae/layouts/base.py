@@ -27,12 +27,13 @@ class Published:
     """A published data set as it lies on disk.
 
     Attributes:
-        pretrain: Samples to learn from, without labels among the inputs.
+        pretrain: Samples to learn from, without labels among the inputs; None to learn from the
+            training part of the one challenge.
         challenges: What encoders are judged on.
         settings: How the samples to learn from are read: settings of `pretrain` by name.
     """
 
-    pretrain: Records
+    pretrain: Records | None
     challenges: Sequence[Challenge]
     settings: Mapping[str, Any] = field(default_factory=dict)
 
