@@ -265,7 +265,7 @@ def write_higgs(folder, num=120):
 def test_a_recipe_by_the_command(tmp_path):
     write_higgs(tmp_path / "higgs")
     recipe = Path(__file__).parents[2] / "recipes" / "higgs.toml"
-    options = ["--seeds", 1, "--method", "mae", "--steps", 2, "--size", "tiny"]
+    options = ["--seeds", 1, "--method", "mae", "--minutes", 0.002, "--size", "tiny"]
     options += ["--protocol", "dabs", "--set", "batch_size=16"]
     out = tmp_path / "out"
     said = command("bench", recipe, "--data", tmp_path / "higgs", "--out", out, *options)

@@ -50,12 +50,16 @@ def bench(  # noqa: PLR0913  # one argument per option of the command
     from metamae.bench.run import bench as run
     from metamae.bench.suites import open_suite
     from metamae.checks import check_one_of
+    from metamae.training.settings import BUDGETS
 
     check_one_of("Bench.protocol", protocol, list(PROTOCOLS))
     usual: dict[str, Any] = dict(QUICK if quick else FULL)
     opened = open_suite(suite, data=data, only=only)
     settings = chosen(set_, minutes=minutes, steps=steps, size=size)
-    if not opened.settings and not {"minutes", "steps", "epochs"} & set(settings):
+    own = dict(opened.settings)
+    if set(BUDGETS) & set(settings):
+        own = {k: v for k, v in own.items() if k not in BUDGETS}
+    elif not own:
         settings["minutes"] = usual["minutes"]
     # The lines of each run would bury what is said about cells.
     logging.getLogger("metamae").setLevel(logging.WARNING)
@@ -70,9 +74,7 @@ def bench(  # noqa: PLR0913  # one argument per option of the command
             out,
             methods=method or usual["methods"],
             seeds=usual["seeds"] if seeds is None else seeds,
-            options=Options(
-                settings={**opened.settings, **settings}, protocol=protocol, device=device
-            ),
+            options=Options(settings={**own, **settings}, protocol=protocol, device=device),
             again=cell or (),
             observe=observe,
         )

@@ -12,8 +12,6 @@ HEALTH = (
     ("held_out_accuracy", "accuracy %.3f of the task that the method sets itself"),
 )
 """What a method may tell of its success without labels."""
-BUDGETS = ("steps", "minutes", "epochs")
-"""A run has one of them, so that one on the command line takes the place of the file's."""
 
 
 def pretrain(  # noqa: PLR0913  # one argument per option of the command
@@ -70,6 +68,7 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
     """
     show_log()
     from metamae.config import read_config_file
+    from metamae.training.settings import BUDGETS
     from metamae.verbs.pretrain import pretrain as plain
     from metamae.verbs.tune import pretrain_tuned
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from metamae.checks import check_at_least, check_between, check_one_of
 from metamae.errors import ConfigError
 
+BUDGETS = ("steps", "minutes", "epochs")
+"""Settings of which a run has one: another takes its place."""
+
 DEFAULT_STEPS = 2000
 MOST_SAMPLES = 256  # of a batch, where its size is chosen automatically
 
@@ -60,7 +63,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         infinite = float("inf")
-        budgets = {k: getattr(self, k) for k in ("steps", "minutes", "epochs")}
+        budgets = {k: getattr(self, k) for k in BUDGETS}
         given = {k: v for k, v in budgets.items() if v is not None}
         if len(given) > 1:
             raise ConfigError(
