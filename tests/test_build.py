@@ -68,6 +68,7 @@ def test_the_papers_network():
         "decoder_width": 128,
         "decoder_depth": 4,
         "decoder_heads": 4,
+        "decoder": "joint",
     }
 
 

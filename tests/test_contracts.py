@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cases import CASES, NETWORK, NUM, build, case, hides, objects, read, rng
+from metamae.decoder import DECODERS
 from metamae.masking import MASKINGS
 from metamae.masking.base import Masking
 from metamae.methods import METHODS
@@ -84,6 +85,22 @@ def test_loss_is_finite_and_reaches_every_parameter(name, method, masking):
     ]
     if method not in RECONSTRUCTING:
         unreached = [key for key in unreached if not UNREACHED.fullmatch(key)]
+    assert unreached == []
+
+
+@everywhere
+@pytest.mark.parametrize("method", ["mae", "metamae"])
+def test_the_cross_decoder_learns_as_well(name, method):
+    spec, batch = read(name)
+    model = build(spec, method, network=replace(NETWORK, decoder="cross"))
+    step = model(batch, rng())
+    # To train, only what a loss asks for is predicted; to evaluate, everything.
+    checked = model.eval()(batch, rng())
+    torch.testing.assert_close(step.logs["reconstruction"], checked.logs["reconstruction"])
+    step.loss.backward()
+    unreached = [
+        key for key, value in model.named_parameters() if value.grad is None or not value.grad.any()
+    ]
     assert unreached == []
 
 
@@ -190,10 +207,11 @@ def test_longer_padding_changes_nothing(name, method):
 
 @everywhere
 @every_reconstructing
-def test_a_batch_is_the_mean_of_its_samples(name, method):
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_batch_is_the_mean_of_its_samples(name, method, decoder):
     """Neither the reconstruction of a sample nor its latents depend on its companions."""
     spec, records = case(name)
-    model = without_draws(build(spec, method)).eval()
+    model = without_draws(build(spec, method, network=replace(NETWORK, decoder=decoder))).eval()
     _, batch = read(name)
     whole = model.reconstruct(batch, rng())
     assert not whole.hidden[padding_of(name)].any()

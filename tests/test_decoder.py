@@ -1,7 +1,8 @@
+import pytest
 import torch
 
 from cases import build, read, rng
-from metamae.decoder import Decoder
+from metamae.decoder import DECODERS, CrossDecoder, JointDecoder
 from metamae.masking.base import keep_best
 from metamae.modalities.grid import Grid
 from metamae.networks.transformer import Transformer
@@ -13,9 +14,12 @@ BATCH = {"cells": torch.zeros(2, 5, 2)}
 MASK = Mask(torch.ones(2, 5, dtype=torch.bool).scatter(1, KEPT, False), KEPT)
 
 
-def decoder():
+both = pytest.mark.parametrize("kind", DECODERS.values())
+
+
+def decoder(kind=JointDecoder, depth=1):
     tokenizer = SPEC.tokenizer(8)
-    return Decoder(tokenizer, Transformer(4, 1, 2), width=4), tokenizer
+    return kind(tokenizer, Transformer(4, depth, 2), width=4), tokenizer
 
 
 def test_latents_stand_at_their_places_and_blanks_elsewhere():
@@ -31,8 +35,35 @@ def test_latents_stand_at_their_places_and_blanks_elsewhere():
         torch.testing.assert_close(ours(latent, MASK, None, BATCH)[row], expected)
 
 
-def test_empty_slots_and_padding_change_nothing():
-    ours, _ = decoder()
+def test_a_place_asks_the_visible_latents_and_nothing_else():
+    ours, _ = decoder(CrossDecoder)
+    latent = torch.randn(2, 3, 8, generator=rng())
+    memory, places = ours.narrow(latent), ours.place(BATCH)
+    for row, kept in enumerate(KEPT):
+        seen = torch.cat([memory[row, :1], memory[row, 1:] + places[kept]])[None]
+        for n in range(5):
+            asked = (ours.blank + places[n])[None, None]
+            expected = ours.head(ours.mixer(asked, memory=seen))[0, 0]
+            torch.testing.assert_close(ours(latent, MASK, None, BATCH)[row, n], expected)
+
+
+@both
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("twice", [False, True])
+def test_some_predictions_are_those_of_all(kind, depth, twice):
+    ours, _ = decoder(kind, depth)
+    latent = torch.randn(2, 3, 8, generator=rng())
+    whole = ours(latent, MASK, None, BATCH)
+    at = torch.tensor([[4, 0, -1], [2, -1, -1]])
+    some = ours(latent, MASK, None, BATCH, at=at, twice=twice)
+    assert some.shape == whole.shape
+    for row, n in ((0, 4), (0, 0), (1, 2)):
+        torch.testing.assert_close(some[row, n], whole[row, n])
+
+
+@both
+def test_empty_slots_and_padding_change_nothing(kind):
+    ours, _ = decoder(kind)
     padding = torch.tensor([[False, False, True, True, True], [False] * 5])
     mask = keep_best(torch.rand(2, 5, generator=rng()), padding, 0.4)
     assert mask.kept[0].tolist()[1:] == [-1, -1]
@@ -67,8 +98,9 @@ def test_errors_are_those_of_the_tokenizer_in_float32():
     torch.testing.assert_close(half, errors, rtol=0.05, atol=0.05)
 
 
-def test_both_passes_see_the_same_function():
-    ours, _ = decoder()
+@both
+def test_both_passes_see_the_same_function(kind):
+    ours, _ = decoder(kind)
     latent = torch.randn(2, 3, 8, generator=rng())
     ours.train()
     torch.testing.assert_close(

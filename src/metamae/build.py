@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from metamae.backbone import Backbone
-from metamae.checks import check_at_least, check_between
-from metamae.decoder import Decoder
+from metamae.checks import check_at_least, check_between, check_one_of
+from metamae.decoder import DECODERS
 from metamae.errors import ConfigError
 from metamae.masking import MASKINGS
 from metamae.methods import METHODS
@@ -30,6 +30,7 @@ class Network:
         decoder_width: Of the decoder.
         decoder_depth: Blocks of the decoder.
         decoder_heads: Attention heads of the decoder.
+        decoder: "joint" if hidden tokens attend to all others, "cross" if to the visible only.
 
     Raises:
         ConfigError: If a number is out of range or heads do not divide a width.
@@ -43,9 +44,13 @@ class Network:
     decoder_width: int
     decoder_depth: int
     decoder_heads: int
+    decoder: str = "joint"
 
     def __post_init__(self) -> None:
+        check_one_of("Network.decoder", self.decoder, DECODERS)
         for name, value in asdict(self).items():
+            if name == "decoder":
+                continue
             if name == "dropout":
                 if value != 0:
                     check_between("Network.dropout", value, 0, 1)
@@ -163,7 +168,9 @@ def build_method(
                 network.decoder_heads,
                 mlp_ratio=network.mlp_ratio,
             )
-            parts["decoder"] = Decoder(backbone.tokenizer, mixer, width=network.decoder_width)
+            parts["decoder"] = DECODERS[network.decoder](
+                backbone.tokenizer, mixer, width=network.decoder_width
+            )
         if "teacher" in wanted:
             parts["teacher"] = _backbone(spec, network)
         if masking is not None:

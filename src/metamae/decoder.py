@@ -1,18 +1,20 @@
-"""The decoder of masked auto-encoding: latents of the visible tokens in, a guess of all out."""
+"""The decoder of masked auto-encoding: latents of the visible tokens in, a guess of others out."""
+
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 
 from metamae.modalities.base import Tokenizer
-from metamae.networks.transformer import Transformer, xavier_linear
+from metamae.networks.transformer import Transformer, rows, xavier_linear
 from metamae.types import Batch, Mask
 
 
-class Decoder(nn.Module):
-    """Puts a blank where a token is hidden, mixes all tokens and predicts each one's values.
+class Decoder(nn.Module, ABC):
+    """Predicts the values of tokens from the latents of the visible ones and their places.
 
-    Source: He et al., CVPR 2022, arXiv:2111.06377; without dropout, so that two passes over the
-    same latents see the same function (Jang et al., arXiv:2310.16318).
+    It has no dropout, so that two passes over the same latents see the same function (Jang et al.,
+    arXiv:2310.16318).
 
     Args:
         tokenizer: That of the backbone; gives positions, head and error.
@@ -30,6 +32,28 @@ class Decoder(nn.Module):
         # A tuple hides the tokenizer from the module tree: its weights belong to the backbone.
         self._tokenizer = (tokenizer,)
 
+    @abstractmethod
+    def states(
+        self,
+        latent: Tensor,
+        mask: Mask,
+        padding: Tensor | None,
+        places: Tensor,
+        at: Tensor | None,
+        *,
+        twice: bool,
+    ) -> Tensor:
+        """Return decoder states of the tokens at positions `at`, (B, K) -> (B, K, width).
+
+        Args:
+            latent: Summary token and visible tokens at the decoder's width, (B, 1 + V, width).
+            mask: Which positions those are.
+            padding: `Tokens.padding`, (B, N).
+            places: Where every token stands, (B, N, width).
+            at: Positions, each in 0..N-1; None for all N.
+            twice: Whether the result will be differentiated twice.
+        """
+
     def forward(
         self,
         latent: Tensor,
@@ -37,31 +61,31 @@ class Decoder(nn.Module):
         padding: Tensor | None,
         batch: Batch,
         *,
+        at: Tensor | None = None,
         twice: bool = False,
     ) -> Tensor:
-        """Predict every token.
+        """Predict tokens.
 
         Args:
             latent: Summary token and visible tokens, (B, 1 + V, D).
             mask: Which positions those are.
             padding: `Tokens.padding`, (B, N).
             batch: The samples; only the places of their tokens are used.
+            at: Positions of the tokens to predict, (B, K) int64, -1 for none; None for all.
             twice: Whether the result will be differentiated twice.
 
         Returns:
-            Predictions, (B, N, P); what P means is the tokenizer's affair.
+            Predictions, (B, N, P); what P means is the tokenizer's affair, and what stands where
+            nothing was asked for means nothing.
         """
         B, N = mask.hidden.shape
-        states = self.narrow(latent)  # (B, 1 + V, width)
-        # One row more than there are tokens takes in the empty slots of `kept`.
-        full = self.blank.to(states.dtype).expand(B, N + 1, -1)
-        at = mask.kept.masked_fill(mask.kept < 0, N) if mask.short else mask.kept
-        full = full.scatter(1, at[..., None].expand_as(states[:, 1:]), states[:, 1:])[:, :N]
-        full = torch.cat([states[:, :1], full + self.place(batch)], dim=1)
-        if padding is not None:
-            padding = nn.functional.pad(padding, (1, 0), value=False)
-        mixed = self.mixer(full, padding, twice=twice)
-        predicted: Tensor = self.head(mixed[:, 1:])
+        places = self.place(batch)
+        places = places.expand(B, *places.shape[-2:])
+        wanted = None if at is None else at.clamp(min=0)
+        found = self.states(self.narrow(latent), mask, padding, places, wanted, twice=twice)
+        if at is not None:
+            found = spread_out(found, at, found.new_zeros(found.shape[-1]), N)
+        predicted: Tensor = self.head(found)
         return predicted
 
     def errors(
@@ -71,11 +95,89 @@ class Decoder(nn.Module):
         padding: Tensor | None,
         batch: Batch,
         *,
+        at: Tensor | None = None,
         twice: bool = False,
     ) -> Tensor:
         """Error of every token, (B, N), at least in float32; the arguments of `forward`."""
         (tokenizer,) = self._tokenizer
-        predicted = self(latent, mask, padding, batch, twice=twice)
+        predicted = self(latent, mask, padding, batch, at=at, twice=twice)
         precise = torch.promote_types(predicted.dtype, torch.float32)
         with torch.autocast(predicted.device.type, enabled=False):
             return tokenizer.error(predicted.to(precise), batch)
+
+
+class JointDecoder(Decoder):
+    """Puts a blank where a token is hidden and mixes all tokens.
+
+    Source: He et al., CVPR 2022, arXiv:2111.06377.
+    """
+
+    def states(
+        self,
+        latent: Tensor,
+        mask: Mask,
+        padding: Tensor | None,
+        places: Tensor,
+        at: Tensor | None,
+        *,
+        twice: bool,
+    ) -> Tensor:
+        blank, N = self.blank.to(latent.dtype), mask.hidden.shape[1]
+        full = spread_out(latent[:, 1:], mask.kept, blank, N) + places
+        full = torch.cat([latent[:, :1], full], dim=1)
+        if padding is not None:
+            padding = nn.functional.pad(padding, (1, 0), value=False)
+        if at is None:
+            mixed: Tensor = self.mixer(full, padding, twice=twice)[:, 1:]
+            return mixed
+        asked: Tensor = self.mixer(full, padding, at=at + 1, twice=twice)
+        return asked
+
+
+class CrossDecoder(Decoder):
+    """Asks the latents of the visible tokens what stands at a place; places do not see each other.
+
+    The cost follows the number of places that are asked for, and a prediction does not depend on
+    which others are.
+
+    Source: Fu et al., Rethinking Patch Dependence for Masked Autoencoders, 2024, arXiv:2401.14391.
+    Differs: every block attends to the last block of the encoder, not to its own mixture of blocks.
+    """
+
+    def states(
+        self,
+        latent: Tensor,
+        mask: Mask,
+        padding: Tensor | None,
+        places: Tensor,
+        at: Tensor | None,
+        *,
+        twice: bool,
+    ) -> Tensor:
+        memory = torch.cat(
+            [latent[:, :1], latent[:, 1:] + rows(places, mask.kept.clamp(min=0))], dim=1
+        )
+        empty = mask.padding
+        if empty is not None:
+            empty = nn.functional.pad(empty, (1, 0), value=False)
+        asked = self.blank.to(latent.dtype) + (places if at is None else rows(places, at))
+        states: Tensor = self.mixer(asked, empty, memory=memory, twice=twice)
+        return states
+
+
+DECODERS: dict[str, type[Decoder]] = {"joint": JointDecoder, "cross": CrossDecoder}
+
+
+def spread_out(x: Tensor, at: Tensor, filling: Tensor, num_tokens: int) -> Tensor:
+    """Put tokens at their positions among others: (B, K, D) -> (B, N, D).
+
+    Args:
+        x: The tokens.
+        at: Where each belongs, (B, K); -1 for nowhere.
+        filling: What stands where none of them does, (D,).
+        num_tokens: N.
+    """
+    # One row more than there are tokens takes in those that belong nowhere.
+    whole = filling.expand(len(x), num_tokens + 1, -1)
+    slot = at.masked_fill(at < 0, num_tokens)[..., None].expand_as(x)
+    return whole.scatter(1, slot, x)[:, :num_tokens]

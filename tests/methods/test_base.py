@@ -5,9 +5,16 @@ import math
 import pytest
 import torch
 
-from cases import read, rng
+from cases import build, read, rng
 from metamae.errors import ConfigError
-from metamae.methods.base import Method, explained, mean_where, nt_xent
+from metamae.methods.base import (
+    Method,
+    explained,
+    hidden_positions,
+    mean_where,
+    nt_xent,
+    positions,
+)
 from metamae.types import Mask
 
 
@@ -83,3 +90,19 @@ def test_a_method_without_a_decoder_cannot_reconstruct():
     with pytest.raises(ConfigError, match=rule):
         Bare().reconstruct(batch, rng())
     assert Bare().after_update(0.5) is None
+
+
+def test_positions_of_chosen_tokens():
+    chosen = torch.tensor([[False, True, True, False], [False] * 4, [True] * 4])
+    assert positions(chosen, 4).tolist() == [[1, 2, -1, -1], [-1] * 4, [0, 1, 2, 3]]
+    assert positions(chosen[:2], 2).tolist() == [[1, 2], [-1, -1]]
+
+
+@pytest.mark.parametrize("name", ["images", "example of symbols", "series with gaps"])
+def test_hidden_positions_are_the_hidden_tokens(name):
+    spec, batch = read(name)
+    for ratio in (0.1, 0.5, 0.9):
+        model = build(spec, ratio=ratio)
+        mask = model.masking(model.backbone.tokenizer.embed(batch), rng())
+        for at, hidden in zip(hidden_positions(mask), mask.hidden, strict=True):
+            assert [n for n in at.tolist() if n >= 0] == hidden.nonzero().flatten().tolist()

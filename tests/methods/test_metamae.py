@@ -48,8 +48,11 @@ class Setting:
         adapted = self.model.adapt(latent, self.batch, self.tokens(), self.mask, support)
         return adapted.latent
 
+    def given(self):
+        return self.batch, self.tokens(), self.mask, self.support
+
     def loss(self):
-        return self.model.losses(self.batch, self.tokens(), self.mask, self.support, rng()).loss
+        return self.model.losses(*self.given(), rng()).loss
 
 
 def slope(function, tensor, place, step=1e-5):
@@ -226,7 +229,7 @@ def test_touching_with_neighbours_of_each_row():
 def test_loss_is_reconstruction_plus_weighted_contrast():
     for weight in (0.1, 1.0):
         at = Setting("images", contrast_weight=weight)
-        step = at.model.losses(at.batch, at.tokens(), at.mask, at.support, rng())
+        step = at.model.losses(*at.given(), rng())
         expected = step.logs["reconstruction"] + weight * step.logs["contrast"]
         torch.testing.assert_close(step.loss.detach(), expected)
         torch.testing.assert_close(
@@ -236,7 +239,7 @@ def test_loss_is_reconstruction_plus_weighted_contrast():
 
 def test_no_contrast():
     at = Setting("images", contrast_weight=0.0)
-    step = at.model.losses(at.batch, at.tokens(), at.mask, at.support, rng())
+    step = at.model.losses(*at.given(), rng())
     assert step.logs["contrast"] == 0
     assert torch.equal(step.loss.detach(), step.logs["reconstruction"])
     step.loss.backward()
@@ -247,7 +250,7 @@ def test_no_contrast():
 
 def test_one_sample_has_no_contrast():
     at = Setting("images", num=1)
-    step = at.model.losses(at.batch, at.tokens(), at.mask, at.support, rng())
+    step = at.model.losses(*at.given(), rng())
     assert step.logs["contrast"] == 0
     step.loss.backward()
 
@@ -265,7 +268,9 @@ def test_contrast_leaves_summary_and_padding_out():
 
 def test_logs_tell_the_gain_of_the_inner_step():
     at = Setting("images", support_share=0.5)
-    logs = at.model.losses(at.batch, at.tokens(), at.mask, at.support, rng()).logs
+    assert "r2_before" not in at.model.losses(*at.given(), rng()).logs  # costs a pass of its own
+    at.model.eval()
+    logs = at.model.losses(*at.given(), rng()).logs
     before, after = at.errors(at.latent), at.errors(at.adapt())
     hidden = at.mask.hidden
     guess = at.model.backbone.tokenizer.baseline(at.batch)

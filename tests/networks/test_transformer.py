@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cases import rng
-from metamae.networks.transformer import Block, Transformer, drop, xavier_linear
+from metamae.networks.transformer import Block, Transformer, drop, rows, xavier_linear
 
 
 def test_dropout_keeps_the_mean_and_draws_from_its_generator_only():
@@ -80,3 +80,31 @@ def test_dropout_acts_on_input_and_blocks_and_only_with_a_generator():
     bare = Transformer(8, 1, 2, dropout=0.5)
     bare.blocks[0].dropout = 0.0  # the input's is left
     assert not torch.allclose(bare(x, rng=rng()), bare(x))
+
+
+def test_only_what_is_asked_for_comes_out_of_the_last_block():
+    x = torch.randn(2, 6, 8, generator=rng())
+    at = torch.tensor([[5, 0], [2, 2]])
+    padding = torch.zeros(2, 6, dtype=torch.bool)
+    padding[0, 3:5] = True
+    for depth in (1, 3):
+        stack = Transformer(8, depth, 2)
+        torch.testing.assert_close(stack(x, padding, at=at), rows(stack(x, padding), at))
+
+
+def test_a_memory_is_attended_to_in_place_of_the_tokens():
+    """Written out with torch's own layers."""
+    stack = Transformer(8, 1, 2)
+    (block,) = stack.blocks
+    theirs = torch.nn.MultiheadAttention(8, 2, bias=False, batch_first=True)
+    theirs.load_state_dict(
+        {"in_proj_weight": block.qkv.weight, "out_proj.weight": block.out.weight}
+    )
+    x, memory = (torch.randn(3, n, 8, generator=rng(n)) for n in (5, 4))
+    gone = torch.zeros(3, 4, dtype=torch.bool)
+    gone[1, 2:] = True
+    seen = block.norm1(memory)
+    middle = x + theirs(block.norm1(x), seen, seen, key_padding_mask=gone)[0] + block.out.bias
+    inner = torch.nn.functional.gelu(block.expand(block.norm2(middle)))
+    expected = stack.norm(middle + block.contract(inner))
+    torch.testing.assert_close(stack(x, gone, memory=memory), expected)

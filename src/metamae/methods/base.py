@@ -72,6 +72,25 @@ def mean_where(values: Tensor, chosen: Tensor, dim: int | None = None) -> Tensor
     return total / count.clamp(min=1)
 
 
+def positions(chosen: Tensor, most: int) -> Tensor:
+    """Positions of the tokens that are chosen, ascending, (B, most) int64; -1 where none is left.
+
+    Args:
+        chosen: True for each of them, (B, N).
+        most: At least the number of them in any sample. Given and not counted, since a GPU would
+            have to be waited for.
+    """
+    N = chosen.shape[1]
+    order = torch.arange(N, 0, -1, device=chosen.device)
+    found = (chosen * order).topk(most, dim=1)
+    return found.indices.masked_fill(found.values == 0, -1)
+
+
+def hidden_positions(mask: Mask) -> Tensor:
+    """Positions of the hidden tokens, (B, N - V)."""
+    return positions(mask.hidden, mask.hidden.shape[1] - mask.kept.shape[1])
+
+
 def explained(errors: Tensor, baseline: Tensor, mask: Mask) -> Tensor:
     """R²: the share of the constant guess's error on the hidden tokens that is gone.
 

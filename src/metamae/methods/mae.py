@@ -10,7 +10,7 @@ import torch
 from metamae.backbone import Backbone
 from metamae.decoder import Decoder
 from metamae.masking.base import Masking
-from metamae.methods.base import Method, Reconstruction, explained, mean_where
+from metamae.methods.base import Method, Reconstruction, explained, hidden_positions, mean_where
 from metamae.types import Batch, Step
 
 
@@ -19,7 +19,7 @@ class MAE(Method):
 
     Args:
         backbone: Tokenizer and encoder to train.
-        decoder: Predicts all tokens from the latents of the visible ones.
+        decoder: Predicts tokens from the latents of the visible ones.
         masking: Chooses the hidden tokens.
     """
 
@@ -33,7 +33,8 @@ class MAE(Method):
         tokens = self.backbone.tokenizer.embed(batch)
         mask = self.masking(tokens, rng)
         latent = self.backbone.encode(tokens, mask, rng if self.training else None)
-        errors = self.decoder.errors(latent, mask, tokens.padding, batch)
+        at = hidden_positions(mask)
+        errors = self.decoder.errors(latent, mask, tokens.padding, batch, at=at)
         loss = mean_where(errors, mask.hidden)
         with torch.no_grad():
             baseline = self.backbone.tokenizer.baseline(batch)

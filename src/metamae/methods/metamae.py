@@ -11,6 +11,7 @@ support of the batch, then multiplied by the batch size; `normaliser="batch"` is
 which tokens touch comes from the modality, and the number of visible tokens is rounded.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,15 @@ from metamae.backbone import Backbone, pool
 from metamae.checks import check_at_least, check_between, check_flag, check_one_of
 from metamae.decoder import Decoder
 from metamae.masking.base import Masking
-from metamae.methods.base import Method, Reconstruction, explained, mean_where, nt_xent
+from metamae.methods.base import (
+    Method,
+    Reconstruction,
+    explained,
+    hidden_positions,
+    mean_where,
+    nt_xent,
+    positions,
+)
 from metamae.types import Batch, Mask, Step, Tokens
 
 PROJECTED = 128  # width at which latents are compared, arXiv:2310.16318
@@ -31,7 +40,7 @@ class MetaMAE(Method):
 
     Args:
         backbone: Tokenizer and encoder to train.
-        decoder: Predicts all tokens from the latents of the visible ones.
+        decoder: Predicts tokens from the latents of the visible ones.
         masking: Chooses the hidden tokens.
         inner_lr: Length of the inner gradient step.
         inner_steps: Number of inner gradient steps.
@@ -87,9 +96,22 @@ class MetaMAE(Method):
     def support(self, tokens: Tokens, mask: Mask, rng: torch.Generator) -> Tensor:
         """Tokens that the inner step may look at, (B, N): the visible, and a few next to them."""
         visible = mask.visible(tokens.padding)
-        drawn = torch.rand(visible.shape, generator=rng, device=visible.device)
-        beside = touching(visible, tokens.neighbours)
-        return visible | (mask.hidden & beside & (drawn < self.support_share))
+        most = self.most_beside(mask)
+        if most == 0:
+            return visible
+        draws = torch.rand(visible.shape, generator=rng, device=visible.device)
+        # A fixed number of candidates, of which so many are taken that each hidden token has the
+        # chance that was asked for.
+        best = draws.masked_fill(~mask.hidden, -1).topk(most, dim=1)
+        hidden = mask.hidden.sum(dim=1, keepdim=True)
+        chance = self.support_share * hidden / hidden.clamp(1, most)
+        taken = torch.rand(best.values.shape, generator=rng, device=visible.device) < chance
+        drawn = torch.zeros_like(visible).scatter(1, best.indices, taken)
+        return visible | (mask.hidden & drawn & touching(visible, tokens.neighbours))
+
+    def most_beside(self, mask: Mask) -> int:
+        """Count the hidden tokens that a sample's support set has at most."""
+        return math.ceil(self.support_share * (mask.hidden.shape[1] - mask.kept.shape[1]))
 
     def losses(
         self, batch: Batch, tokens: Tokens, mask: Mask, support: Tensor, rng: torch.Generator
@@ -97,7 +119,9 @@ class MetaMAE(Method):
         """Compute the loss for a given choice of hidden tokens and support set, (B, N)."""
         before = self.backbone.encode(tokens, mask, rng if self.training else None)
         adapted = self.adapt(before, batch, tokens, mask, support)
-        errors = self.decoder.errors(adapted.latent, mask, tokens.padding, batch)  # (B, N)
+        # To train, nothing is predicted that no loss asks for.
+        at = hidden_positions(mask) if self.training else None
+        errors = self.decoder.errors(adapted.latent, mask, tokens.padding, batch, at=at)
         reconstruction = mean_where(errors, mask.hidden)
         contrast = self.contrast(before, adapted.latent, mask)
         with torch.no_grad():
@@ -106,11 +130,16 @@ class MetaMAE(Method):
             "reconstruction": reconstruction.detach(),
             "contrast": contrast.detach(),
             "r2": explained(errors.detach(), baseline, mask),
-            "r2_before": explained(adapted.errors_before, baseline, mask),
             "support_before": mean_where(adapted.errors_before, support),
-            "support_after": mean_where(errors.detach(), support),
-            "query_before": mean_where(adapted.errors_before, mask.hidden),
         }
+        if not self.training:
+            with torch.no_grad():
+                first = self.decoder.errors(before, mask, tokens.padding, batch)
+            logs |= {
+                "r2_before": explained(first, baseline, mask),
+                "support_after": mean_where(errors, support),
+                "query_before": mean_where(first, mask.hidden),
+            }
         return Step(reconstruction + self.contrast_weight * contrast, logs)
 
     def adapt(
@@ -118,13 +147,14 @@ class MetaMAE(Method):
     ) -> "Adapted":
         """Move the latents (B, 1 + V, D) down the gradient of the support set's error."""
         errors_before = latent.new_zeros(())
+        at = positions(support, mask.kept.shape[1] + self.most_beside(mask))
         for number in range(self.inner_steps):
             # The gradient is needed at evaluation too, where nothing else asks for one.
             with torch.enable_grad():
                 if not latent.requires_grad:
                     latent = latent.detach().requires_grad_()
                 errors = self.decoder.errors(
-                    latent, mask, tokens.padding, batch, twice=self.second_order
+                    latent, mask, tokens.padding, batch, at=at, twice=self.second_order
                 )
                 (gradient,) = torch.autograd.grad(
                     self.inner_loss(errors, support), latent, create_graph=self.second_order
@@ -165,7 +195,7 @@ class Adapted:
 
     Attributes:
         latent: Latents after it, (B, 1 + V, D).
-        errors_before: Error of every token before it, detached, (B, N).
+        errors_before: Error of every token of the support before it, detached, (B, N).
     """
 
     latent: Tensor

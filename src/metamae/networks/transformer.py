@@ -6,7 +6,7 @@ Weights start Xavier-uniform with zero biases.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,11 @@ def drop(x: Tensor, share: float, rng: torch.Generator | None) -> Tensor:
         return x
     kept = torch.empty_like(x).bernoulli_(1 - share, generator=rng)
     return x * kept.div_(1 - share)
+
+
+def rows(x: Tensor, at: Tensor) -> Tensor:
+    """Pick the tokens at positions (B, K) of each sample: (B, N, D) -> (B, K, D)."""
+    return x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))
 
 
 def xavier_linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
@@ -51,14 +56,37 @@ class Block(nn.Module):
         self.expand, self.contract = xavier_linear(width, hidden), xavier_linear(hidden, width)
 
     def forward(
-        self, x: Tensor, padding: Tensor | None, rng: torch.Generator | None, twice: bool
+        self,
+        x: Tensor,
+        padding: Tensor | None,
+        rng: torch.Generator | None,
+        twice: bool,
+        memory: Tensor | None = None,
     ) -> Tensor:
-        B, N, D = x.shape
-        q, k, v = self.qkv(self.norm1(x)).view(B, N, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = attend(q, k, v, padding, twice=twice).transpose(1, 2).reshape(B, N, D)
+        """Let tokens (B, N, D) attend to each other, or to others: `memory`, (B, M, D).
+
+        `padding` tells where nothing is attended to: (B, N), or (B, M) with a memory.
+        """
+        q, k, v = (self._heads(part) for part in self._project(x, memory))
+        mixed = attend(q, k, v, padding, twice=twice).transpose(1, 2).reshape(x.shape)
         x = x + drop(self.out(mixed), self.dropout, rng)
         inner = drop(nn.functional.gelu(self.expand(self.norm2(x))), self.dropout, rng)
         return x + drop(self.contract(inner), self.dropout, rng)
+
+    def _project(self, x: Tensor, memory: Tensor | None) -> Iterable[Tensor]:
+        """Queries of the tokens, keys and values of what they attend to, (B, ., D) each."""
+        D = x.shape[-1]
+        if memory is None:
+            parts: tuple[Tensor, ...] = self.qkv(self.norm1(x)).split(D, dim=-1)
+            return parts
+        weight = self.qkv.weight
+        q = nn.functional.linear(self.norm1(x), weight[:D])
+        k, v = nn.functional.linear(self.norm1(memory), weight[D:]).split(D, dim=-1)
+        return q, k, v
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(B, N, D) -> (B, heads, N, D / heads)."""
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class Transformer(nn.Module):
@@ -89,16 +117,26 @@ class Transformer(nn.Module):
         *,
         rng: torch.Generator | None = None,
         twice: bool = False,
+        memory: Tensor | None = None,
+        at: Tensor | None = None,
     ) -> Tensor:
         """Mix the tokens of each sample.
 
         Args:
             x: Tokens, (B, N, D).
-            padding: True where there is no token, (B, N); such tokens are never attended to.
+            padding: True where there is no token, (B, N), or (B, M) with a memory; such tokens
+                are never attended to.
             rng: Source of the dropout; None for none.
             twice: Whether the result will be differentiated twice.
+            memory: What all blocks attend to in place of the tokens themselves, (B, M, D).
+            at: Positions of the tokens that are asked for, (B, K); the last block computes only
+                these. None for all.
+
+        Returns:
+            (B, N, D), or (B, K, D) with `at`.
         """
-        (last,) = deque(self.states(x, padding, rng=rng, twice=twice), maxlen=1)
+        states = self.states(x, padding, rng=rng, twice=twice, memory=memory, at=at)
+        (last,) = deque(states, maxlen=1)
         normed: Tensor = self.norm(last)
         return normed
 
@@ -109,9 +147,14 @@ class Transformer(nn.Module):
         *,
         rng: torch.Generator | None = None,
         twice: bool = False,
+        memory: Tensor | None = None,
+        at: Tensor | None = None,
     ) -> Iterator[Tensor]:
         """Yield what each block makes of the tokens, (B, N, D); the arguments of `forward`."""
         x = drop(x, self.dropout, rng)
-        for block in self.blocks:
-            x = block(x, padding, rng, twice)
+        for number, block in enumerate(self.blocks, 1):
+            if at is not None and number == len(self.blocks):
+                memory = x if memory is None else memory
+                x = rows(x, at)
+            x = block(x, padding, rng, twice, memory)
             yield x
