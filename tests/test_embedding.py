@@ -6,7 +6,7 @@ import torch
 
 from command import TINY
 from metamae import load, pretrain
-from metamae.embedding import MULTIPLE, TOKENS, embed_samples, micro_batches
+from metamae.embedding import MULTIPLE, TOKENS, by_length, embed_samples
 from metamae.errors import DataError
 from metamae.readers import read
 from metamae.records import Records
@@ -128,13 +128,12 @@ def test_vectors_differ_between_samples(embedded):
     assert np.std(together, axis=0).max() > 1e-3
 
 
-def test_micro_batches_hold_every_sample_once_and_are_shaped_by_length(embedded):
+def test_every_sample_is_in_one_shape_that_follows_from_its_length(embedded):
     pretrained, records, _ = embedded
     spec = pretrained.schema.modality
     lengths = spec.lengths(records)
     seen = []
-    for index, rows in micro_batches(spec, records, TOKENS["cpu"]):
-        assert 1 <= len(index) <= rows
+    for index, rows in by_length(spec, records, TOKENS["cpu"]):
         own = {spec.num_tokens} if lengths is None else set(lengths[index])
         (rounded,) = {-(-int(n) // MULTIPLE) for n in own}
         assert rows == max(1, TOKENS["cpu"] // (rounded * MULTIPLE))

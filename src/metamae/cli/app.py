@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError
 from metamae.cli.bench import bench
 from metamae.cli.console import fail
 from metamae.cli.demo import demo
+from metamae.cli.detect import detect
 from metamae.cli.embed import embed
 from metamae.cli.evaluate import evaluate
 from metamae.cli.inspect import inspect
@@ -31,7 +32,7 @@ app = App(
     help="Self-supervised learning for data that nobody has a foundation model for.",
     version=package_version,
 )
-for command in (inspect, pretrain, embed, evaluate, demo, bench):
+for command in (inspect, pretrain, embed, evaluate, detect, demo, bench):
     app.command(command)
 app.command(list_plugins, name="list")
 

@@ -2,14 +2,14 @@
 
 from metamae.cli.console import print_table
 
-KINDS = ("methods", "modalities", "maskings", "evaluations", "readers")
+KINDS = ("methods", "modalities", "maskings", "evaluations", "detectors", "readers")
 
 
 def list_plugins(kind: str | None = None) -> None:
     """List what can be chosen, with the settings of each.
 
     Args:
-        kind: methods, modalities, maskings, evaluations or readers; all if not given.
+        kind: methods, modalities, maskings, evaluations, detectors or readers; all if not given.
     """
     from metamae.checks import check_one_of
 
@@ -19,6 +19,7 @@ def list_plugins(kind: str | None = None) -> None:
 
 
 def _rows(kind: str) -> list[tuple[str, str, str]]:
+    from metamae.detection import DETECTORS
     from metamae.evaluation import EVALUATIONS
     from metamae.masking import MASKINGS
     from metamae.methods import METHODS
@@ -31,6 +32,7 @@ def _rows(kind: str) -> list[tuple[str, str, str]]:
         "modalities": MODALITIES,
         "maskings": MASKINGS,
         "evaluations": EVALUATIONS,
+        "detectors": DETECTORS,
         "readers": READERS,
     }[kind]
     rows = []

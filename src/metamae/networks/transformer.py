@@ -77,11 +77,11 @@ class Block(nn.Module):
         """Queries of the tokens, keys and values of what they attend to, (B, ., D) each."""
         D = x.shape[-1]
         if memory is None:
-            parts: tuple[Tensor, ...] = self.qkv(self.norm1(x)).split(D, dim=-1)
+            parts: tuple[Tensor, ...] = torch.split(self.qkv(self.norm1(x)), D, dim=-1)
             return parts
         weight = self.qkv.weight
         q = nn.functional.linear(self.norm1(x), weight[:D])
-        k, v = nn.functional.linear(self.norm1(memory), weight[D:]).split(D, dim=-1)
+        k, v = torch.split(nn.functional.linear(self.norm1(memory), weight[D:]), D, dim=-1)
         return q, k, v
 
     def _heads(self, x: Tensor) -> Tensor:
