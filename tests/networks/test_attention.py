@@ -39,9 +39,10 @@ def slow_attend(q, k, v, padding):
     return out
 
 
-@pytest.fixture(params=["explicit", "fused"])
+@pytest.fixture(params=["explicit", "explicit, few keys", "fused"])
 def form(request, monkeypatch):
-    """Both forms, the fused one for short sequences too."""
+    """All forms, whatever the number of keys."""
+    monkeypatch.setattr(attention, "FEW_KEYS", 99 if "few" in request.param else 0)
     if request.param == "fused":
         monkeypatch.setattr(attention, "LONG", 0)
     return request.param
@@ -56,7 +57,7 @@ def test_attention_against_a_loop(form, padding):
 
 
 @pytest.mark.parametrize("padding", [None, padded()], ids=["whole", "padded"])
-def test_both_forms_agree_with_torch_in_value_and_gradient(padding):
+def test_all_forms_agree_with_torch_in_value_and_gradient(form, padding):
     q, k, v = queries()
     there = None if padding is None else ~padding[:, None, None, :]
     theirs = F.scaled_dot_product_attention(q, k, v, attn_mask=there)
@@ -71,8 +72,10 @@ def test_both_forms_agree_with_torch_in_value_and_gradient(padding):
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("few", [0, 99])
 @pytest.mark.parametrize("padding", [None, padded()], ids=["whole", "padded"])
-def test_second_derivative_is_right(padding):
+def test_second_derivative_is_right(few, monkeypatch, padding):
+    monkeypatch.setattr(attention, "FEW_KEYS", few)
     def twice(*qkv):
         return attend(*qkv, padding, twice=True)
 

@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import threading
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -62,6 +63,53 @@ def test_only_matrices_decay():
     together = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert together == {id(p) for p in method.parameters()}
     assert len(together) == len(decayed["params"]) + len(spared["params"])
+
+
+def test_muon_moves_the_matrices_of_the_blocks_and_nothing_else():
+    spec, _ = series()
+    method = make_method(spec)
+    muon, adamw = make_optimizer(method, TrainSettings(optimizer="muon", weight_decay=0.3)).parts
+    names = {id(p): name for name, p in method.named_parameters()}
+    turned = {names[id(p)] for group in muon.param_groups for p in group["params"]}
+    others = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
+    assert turned == {
+        f"{stack}.blocks.0.{name}.weight"
+        for stack in ("backbone.encoder", "decoder.mixer")
+        for name in ("qkv", "out", "expand", "contract")
+    }
+    assert others == set(names.values()) - turned
+    assert [group["weight_decay"] for group in muon.param_groups] == [0.3]
+
+
+def test_the_state_of_optimisers_together_can_be_taken_over():
+    def made():
+        spec, _ = series()
+        method = make_method(spec)
+        return method, make_optimizer(method, TrainSettings(optimizer="muon", lr=0.1))
+
+    def learn(method, optimizer, times):
+        for _ in range(times):
+            optimizer.zero_grad()
+            sum(p.square().sum() for p in method.parameters()).backward()
+            optimizer.step()
+
+    method, optimizer = made()
+    learn(method, optimizer, 3)
+    other, taken = made()
+    other.load_state_dict(method.state_dict())
+    taken.load_state_dict(deepcopy(optimizer.state_dict()))
+    for each in ((method, optimizer), (other, taken)):
+        learn(*each, 2)
+    assert all(
+        torch.equal(a, b) for a, b in zip(method.parameters(), other.parameters(), strict=True)
+    )
+    fresh, without = made()
+    fresh.load_state_dict(method.state_dict())
+    learn(fresh, without, 1)
+    learn(method, optimizer, 1)
+    assert not torch.equal(fresh.decoder.narrow.weight, method.decoder.narrow.weight)
+    moved = [m.backbone.encoder.blocks[0].out.weight for m in (fresh, method)]
+    assert not torch.equal(*moved)
 
 
 def test_frozen_parameters_are_left_to_themselves():

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from metamae.atomic import make_folder, write_atomically
 from metamae.errors import ArtifactError
+from metamae.training.optimizer import Together
 
 HEADER = "metamae"
 NAME = re.compile(r"step-(\d{8})\.safetensors")
@@ -45,7 +46,7 @@ class Progress:
 State = dict[str, Tensor]
 
 
-def capture(module: nn.Module, optimizer: torch.optim.Optimizer, rng: torch.Generator) -> State:
+def capture(module: nn.Module, optimizer: Together, rng: torch.Generator) -> State:
     """Copy everything that changes while training into named tensors on the CPU."""
     state = {f"weights/{k}": v for k, v in module.state_dict().items()}
     for number, values in optimizer.state_dict()["state"].items():
@@ -57,7 +58,7 @@ def capture(module: nn.Module, optimizer: torch.optim.Optimizer, rng: torch.Gene
 def restore(
     state: Mapping[str, Tensor],
     module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Together,
     rng: torch.Generator | None,
 ) -> None:
     """Undo `capture`; without a generator its state is left as it is."""

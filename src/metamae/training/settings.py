@@ -23,8 +23,9 @@ class TrainSettings:
         minutes: Time to train, checks and checkpoints included.
         epochs: Passes over the training data.
         batch_size: Samples of a step, or "auto"; see `auto_batch_size`.
-        lr: Highest learning rate of AdamW.
-        weight_decay: Of AdamW, on matrices and not on norms, biases and tokens.
+        optimizer: "adamw", or "muon" for the matrices of the blocks and AdamW for the rest.
+        lr: Highest learning rate.
+        weight_decay: Of matrices, and not of norms, biases and tokens.
         warmup: Share of the run over which the rate rises from 0.
         schedule: What follows: "cosine" down to 0, or "constant".
         clip: Largest norm of the gradient.
@@ -47,6 +48,7 @@ class TrainSettings:
     minutes: float | None = None
     epochs: int | None = None
     batch_size: int | str = "auto"
+    optimizer: str = "adamw"
     lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.05
@@ -96,6 +98,7 @@ class TrainSettings:
                     f"would do."
                 )
             check_at_least("Train.workers", self.workers, 0)
+        check_one_of("Train.optimizer", self.optimizer, ["adamw", "muon"])
         check_one_of("Train.schedule", self.schedule, ["cosine", "constant"])
         check_one_of("Train.precision", self.precision, ["auto", "float32", "bfloat16"])
 

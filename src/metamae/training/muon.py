@@ -1,0 +1,85 @@
+"""Muon: momentum whose singular values are made nearly equal, so that all directions learn.
+
+Source: Jordan et al., Muon, 2024, https://kellerjordan.github.io/posts/muon; the scale that makes
+AdamW's learning rates fit: Liu et al., Muon is Scalable for LLM Training, 2025, arXiv:2502.16982,
+section 2.2.
+Differs: in float32 on a CPU, where bfloat16 is slow (torch.optim.Muon has bfloat16 only), and
+matrices of one shape are computed together.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Of the quintic iteration, and how often it is applied: Jordan et al., 2024.
+QUINTIC = (3.4445, -4.7750, 2.0315)
+ROUNDS = 5
+
+
+class Muon(torch.optim.Optimizer):
+    """Step along the orthogonalised momentum of each matrix.
+
+    Args:
+        parameters: Matrices.
+        lr: Learning rate, on the scale of AdamW's.
+        weight_decay: Share of a weight that a step of rate 1 takes away.
+        momentum: Share of the past that stays, with Nesterov's look ahead.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        *,
+        lr: float,
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+    ):
+        defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
+        super().__init__(list(parameters), defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            shapes: dict[torch.Size, list[Tensor]] = {}
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    shapes.setdefault(parameter.shape, []).append(parameter)
+            for alike in shapes.values():
+                self._update(alike, group)
+
+    def _update(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        """Move matrices of one shape."""
+        ahead = []
+        for parameter in parameters:
+            gradient, state = parameter.grad, self.state[parameter]
+            assert gradient is not None
+            if not state:
+                state["momentum"] = torch.zeros_like(parameter)
+            state["momentum"].lerp_(gradient, 1 - group["momentum"])
+            ahead.append(gradient.lerp(state["momentum"], group["momentum"]))
+        # The root of the mean square of an AdamW update is about 0.2.
+        scale = 0.2 * max(parameters[0].shape) ** 0.5
+        for parameter, step in zip(parameters, orthogonalise(torch.stack(ahead)), strict=True):
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(step, alpha=-group["lr"] * scale)
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """Bring the singular values of matrices, (M, rows, columns), to between 0.7 and 1.2.
+
+    Odd polynomials of a matrix act on its singular values alone; five rounds of this one, chosen
+    for its slope at 0, take all but the smallest there.
+    """
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.transpose(1, 2) if tall else matrices
+    if x.device.type == "cuda":
+        x = x.bfloat16()
+    x = x / x.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
+    a, b, c = QUINTIC
+    for _ in range(ROUNDS):
+        square = x @ x.transpose(1, 2)
+        x = a * x + (b * square + c * square @ square) @ x
+    found: Tensor = (x.transpose(1, 2) if tall else x).to(matrices.dtype)
+    return found
