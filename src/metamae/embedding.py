@@ -1,8 +1,8 @@
 """Records in, one vector per sample or per token out: nothing hidden, nothing drawn.
 
 Matrix products of different sizes may round differently, so a sample's last digits would depend
-on its companions. Here they do not: samples are sorted by length rounded up to a multiple of 8,
-and each is computed in a micro-batch whose shape follows from that length alone.
+on its companions. Here they do not: where lengths differ, samples are sorted by length, rounded
+up to a multiple of 8, and each is computed in a micro-batch whose shape follows from that alone.
 
 Samples are taken in sections, in the order that they stand in. Only the samples of one section are
 sorted, and only its vectors are held, so that memory does not grow with the number of samples.
@@ -145,7 +145,7 @@ def embed_parts(
     width = spec.embedding_width(backbone.tokenizer.width)
     ends = sections(spec, records, start, 4 * width * (spec.num_tokens if tokens else 1))
     readings = _ahead(_read(spec, records, start, ends, TOKENS.get(device.type, 2048)))
-    training = backbone.training
+    multiple, training = _multiple(spec), backbone.training
     backbone.eval()
     try:
         with closing(readings):
@@ -156,7 +156,7 @@ def embed_parts(
                     collect = _Tokens(section) if tokens else _Samples(section, width, spec, device)
                 for number, batch in enumerate(reading.batches):
                     index = reading.index[number * reading.rows :][: reading.rows]
-                    collect.add(index, *_encoded(backbone, to_device(batch, device)))
+                    collect.add(index, *_encoded(backbone, to_device(batch, device), multiple))
                     if progress is not None:
                         num = section.stop - section.start
                         ready = num * collect.done // len(section.pieces)
@@ -198,10 +198,10 @@ def by_length(spec: Modality, records: Records, tokens: int) -> Iterator[tuple[I
         records: Samples, or pieces of them.
         tokens: Of a micro-batch; a longer sample is one by itself.
     """
-    lengths = spec.lengths(records)
+    lengths, multiple = spec.lengths(records), _multiple(spec)
     if lengths is None:
         lengths = np.full(len(records), spec.num_tokens)
-    rounded = -(-lengths.reshape(len(records), -1) // MULTIPLE) * MULTIPLE
+    rounded = -(-lengths.reshape(len(records), -1) // multiple) * multiple
     shapes, belongs = np.unique(rounded, axis=0, return_inverse=True)
     for number, shape in enumerate(shapes):
         rows = max(1, tokens // max(1, int(shape.sum())))
@@ -279,9 +279,16 @@ class _Tokens:
         return Part(start, stop, np.concatenate(self.vectors), counts)
 
 
+def _multiple(spec: Modality) -> int:
+    # A table of 9 columns would grow to 16 tokens for nothing.
+    return MULTIPLE if spec.varies else 1
+
+
 @torch.no_grad()
-def _encoded(backbone: Backbone, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
-    return backbone.token_features(batch, MULTIPLE)
+def _encoded(
+    backbone: Backbone, batch: Batch, multiple: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    return backbone.token_features(batch, multiple)
 
 
 def _read(

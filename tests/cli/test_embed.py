@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from command import metamae, refused
-from metamae import load
+from metamae import embedding, load
 from metamae.verbs import embed as verb
+from metamae.verbs.unfinished import Unfinished
 
 
 @pytest.fixture(scope="module")
@@ -115,16 +116,43 @@ def test_an_existing_file_is_kept_unless_told_otherwise(runs, data, vectors, tmp
     assert np.array_equal(np.load(tmp_path / "v.npy"), vectors)
 
 
-def test_a_full_disk_leaves_no_half_file(runs, data, tmp_path, monkeypatch):
-    def save(file, array):
-        file.write(b"half")
+@pytest.mark.parametrize("end", [".npy", ".parquet"])
+def test_a_full_disk_leaves_no_half_file(runs, data, tmp_path, monkeypatch, end):
+    def sync(file):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(verb.np, "save", save)
-    (tmp_path / "v.npy").write_bytes(b"old")
-    assert "No space left" in refused(embed(runs, data, tmp_path / "v.npy", "--overwrite"))
+    monkeypatch.setattr(os, "fsync", sync)
+    (tmp_path / f"v{end}").write_bytes(b"old")
+    assert "No space left" in refused(embed(runs, data, tmp_path / f"v{end}", "--overwrite"))
+    assert [path.name for path in tmp_path.iterdir()] == [f"v{end}"]
+    assert (tmp_path / f"v{end}").read_bytes() == b"old"
+
+
+def test_ctrl_c_says_how_to_go_on(runs, data, vectors, tmp_path, monkeypatch):
+    def stop(self, part):
+        whole(self, part)
+        if part.stop >= 30:
+            raise KeyboardInterrupt
+
+    whole = Unfinished.add
+    monkeypatch.setattr(embedding, "MOST_SAMPLES", 10)
+    monkeypatch.setattr(Unfinished, "add", stop)
+    said = embed(runs, data, tmp_path / "v.npy")
+    assert said.status == 130 and "stopped" in said.err
+    assert "v.npy.partial keeps the first 30 samples: the same command goes on" in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["v.npy.partial"]
+    monkeypatch.setattr(Unfinished, "add", whole)
+    said = embed(runs, data, tmp_path / "v.npy")
+    assert said.status == 0 and "going on after the first 30 samples" in said.err
     assert [path.name for path in tmp_path.iterdir()] == ["v.npy"]
-    assert (tmp_path / "v.npy").read_bytes() == b"old"
+    assert np.array_equal(np.load(tmp_path / "v.npy"), vectors)
+
+
+def test_a_folder_is_not_taken_for_the_file(runs, data, tmp_path):
+    (tmp_path / "v.npy").mkdir()
+    assert "must be a file; got a folder" in refused(
+        embed(runs, data, tmp_path / "v.npy", "--overwrite")
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,15 @@ def embed(
 ) -> None:
     """Turn samples into vectors: nothing is hidden and nothing drawn.
 
+    After Ctrl-C or a kill, the same command goes on with what the folder OUT.partial holds. The
+    file appears when it is whole.
+
     Args:
         run: Folder that was --out of `metamae pretrain`.
         data: Samples like those of the training.
         out: A .npy, .npz, .parquet or .csv file.
         tokens: One vector per token instead of one per sample.
-        overwrite: Replace the file if it is there.
+        overwrite: Replace the file if it is there, and the beginning of another embedding.
         skip_bad: Bad samples that may be left out; more of them stop the command.
         set_: A setting of the reader as key=value, e.g. labels=new.csv; may be repeated.
         device: cpu, cuda, or auto.

@@ -1,17 +1,20 @@
 """Turn samples into vectors and write them to a file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from metamae.atomic import write_atomically
-from metamae.embedding import Progress, Vectors
+from metamae.columns import Index
+from metamae.embedding import Part, Progress, Vectors, embed_parts
 from metamae.errors import ArtifactError, ConfigError
 from metamae.pretrained import Pretrained, load, read_sound
 from metamae.records import Records
 from metamae.registry import did_you_mean
+from metamae.verbs.identity import identity_of
+from metamae.verbs.unfinished import Unfinished
+from metamae.verbs.vector_files import WRITERS, Held, TokenVectors
 
 
 def embed(
@@ -25,8 +28,13 @@ def embed(
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     progress: Progress | None = None,
-) -> Vectors | list[Vectors]:
+) -> Vectors | list[Vectors] | TokenVectors:
     """Embed samples: nothing is hidden and nothing drawn.
+
+    With `out`, memory does not grow with the number of samples: vectors wait in the folder
+    `<out>.partial`, and the file appears when it is whole. After a stop, even a kill, the same
+    call goes on, and its file is the same bit for bit (on a CPU with as many threads). A file
+    other than .npy needs that much room on the disk twice.
 
     Args:
         run: Folder of a run, or what `load` returned.
@@ -35,39 +43,82 @@ def embed(
             "offsets": sample s has rows offsets[s] to offsets[s + 1]); .parquet and .csv a
             column "sample" (with `tokens` also "token") and a column per dimension.
         tokens: One vector per token instead of one per sample.
-        overwrite: Whether a file that is there may be replaced.
+        overwrite: Whether a file that is there may be replaced, and the beginning of another
+            embedding in `<out>.partial` removed.
         skip_bad: How many bad samples may be left out; the names of the others tell which.
         settings: Settings of the reader by name, in place of those of the run.
         device: Where to compute.
         progress: Called now and then with the samples done and their number.
 
     Returns:
-        (S, D) float32; with `tokens` a list of S arrays (N, D).
+        (S, D) float32; with `tokens` a list of S arrays (N, D). With `out` the same mapped from
+        disk, to be read and not written: an array, or a sequence of arrays.
 
     Raises:
         ConfigError: If the kind of file is unknown or cannot hold tokens, or a setting is refused.
-        DataError: If the data do not fit the run's schema.
-        ArtifactError: If the run cannot be loaded, or the file cannot be written.
+        DataError: If the data do not fit the run's schema. With `out`, the vectors of the samples
+            before the one to blame are kept.
+        ArtifactError: If the run cannot be loaded, the file cannot be written, or `<out>.partial`
+            holds something else or is being written by another process.
     """
     path = None if out is None else Path(out)
     if path is not None:
         _check_out(path, overwrite)
     pretrained = run if isinstance(run, Pretrained) else load(run, device=device)
     records = pretrained.records(read_sound(pretrained, data, skip_bad, settings))
-    vectors = pretrained.embed(records, tokens=tokens, progress=progress)
-    if path is not None:
-        write = WRITERS[path.suffix.lower()]
-        names = sample_names(records)
-        write_atomically(path, lambda temporary: write(temporary, vectors, names))
-    return vectors
+    if path is None:
+        return pretrained.embed(records, tokens=tokens, progress=progress)
+    identity = identity_of(pretrained, data, records, tokens=tokens, settings=settings)
+    backbone, spec = pretrained.module.backbone, pretrained.schema.modality
+    width = backbone.tokenizer.width
+    width = width if tokens else spec.embedding_width(width)
+    with Unfinished(path, identity, width=width, anew=overwrite) as partial:
+        done = partial.state.samples
+        parts = embed_parts(backbone, spec, records, tokens=tokens, start=done, progress=progress)
+        alike = _Alike(partial.counts()[:1]) if tokens and path.suffix.lower() == ".npy" else None
+        for part in parts:
+            if alike is not None and not alike.takes(part):
+                partial.clear()
+                raise ConfigError(
+                    "Embed.out must be .npz, .parquet or .csv for samples of different numbers of "
+                    "tokens; got .npy. .npz would do."
+                )
+            partial.add(part)
+        return _finish(path, partial, records, tokens)
 
 
-def sample_names(records: Records) -> list[Any]:
-    """Name every sample as its source does: file names, or numbers."""
-    origin = range(len(records)) if records.index is None else records.index[:].tolist()
-    if records.names is not None:
-        return [records.names[i] for i in origin]
-    return [i + records.first_row for i in origin]
+class _Alike:
+    """Notices when samples differ in their number of tokens; `counts` are known ones, (K,)."""
+
+    def __init__(self, counts: Index):
+        self.counts = counts
+
+    def takes(self, part: Part) -> bool:
+        assert part.counts is not None
+        self.counts = np.unique(np.concatenate([self.counts, part.counts]))
+        return len(self.counts) == 1
+
+
+def _finish(
+    path: Path, partial: Unfinished, records: Records, tokens: bool
+) -> Vectors | TokenVectors:
+    """Make the file of the rows, and return them as they lie on disk."""
+    write = WRITERS[path.suffix.lower()]
+    num, width = partial.state.rows, partial.state.width
+    if write is None:
+        shape = (len(records), num // len(records), width) if tokens else (num, width)
+        partial.close_rows(shape)
+        partial.put(None)
+        partial.clear()
+        vectors: Vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        return vectors
+    offsets = np.concatenate([[0], np.cumsum(partial.counts())]) if tokens else None
+    held = Held(partial.close_rows((num, width)), records, offsets)
+    mapped = held.vectors
+    partial.put(lambda file: write(file, held))
+    # What is mapped stays on the disk, without a name, until the caller drops it.
+    partial.clear()
+    return mapped
 
 
 def _check_out(path: Path, overwrite: bool) -> None:
@@ -76,62 +127,11 @@ def _check_out(path: Path, overwrite: bool) -> None:
             f"Embed.out must end in a known kind of file; got {str(path)!r}."
             f"{did_you_mean(path.suffix, WRITERS)}"
         )
+    if path.is_dir():
+        raise ArtifactError(f"{path} must be a file; got a folder. Choose another --out.")
     if path.exists() and not overwrite:
         raise ArtifactError(
             f"{path} must not exist yet; it does. --overwrite replaces it, another --out keeps it."
         )
     if not path.parent.is_dir():
         raise ArtifactError(f"{path} must lie in a folder; {path.parent} is none. Make it first.")
-
-
-def _write_npy(path: Path, vectors: Vectors | list[Vectors], names: list[Any]) -> None:
-    if isinstance(vectors, list):
-        if len({len(v) for v in vectors}) > 1:
-            raise ConfigError(
-                "Embed.out must be .npz, .parquet or .csv for samples of different numbers of "
-                "tokens; got .npy. .npz would do."
-            )
-        vectors = np.stack(vectors)
-    with path.open("wb") as file:
-        np.save(file, vectors)
-
-
-def _write_npz(path: Path, vectors: Vectors | list[Vectors], names: list[Any]) -> None:
-    arrays: dict[str, Any] = {"sample": np.array(names)}
-    if isinstance(vectors, list):
-        arrays["offsets"] = np.cumsum([0, *(len(v) for v in vectors)])
-        vectors = np.concatenate(vectors)
-    with path.open("wb") as file:
-        np.savez(file, X=vectors, **arrays)
-
-
-def _table(vectors: Vectors | list[Vectors], names: list[Any]) -> Any:
-    import pyarrow as pa
-
-    columns: dict[str, Any] = {"sample": names}
-    if isinstance(vectors, list):
-        columns["sample"] = [n for n, v in zip(names, vectors, strict=True) for _ in v]
-        columns["token"] = np.concatenate([np.arange(len(v)) for v in vectors])
-        vectors = np.concatenate(vectors)
-    columns |= {f"e{d}": vectors[:, d] for d in range(vectors.shape[1])}
-    return pa.table(columns)
-
-
-def _write_parquet(path: Path, vectors: Vectors | list[Vectors], names: list[Any]) -> None:
-    import pyarrow.parquet as pq
-
-    pq.write_table(_table(vectors, names), path)
-
-
-def _write_csv(path: Path, vectors: Vectors | list[Vectors], names: list[Any]) -> None:
-    from pyarrow import csv
-
-    csv.write_csv(_table(vectors, names), path)
-
-
-WRITERS: dict[str, Callable[[Path, Vectors | list[Vectors], list[Any]], None]] = {
-    ".npy": _write_npy,
-    ".npz": _write_npz,
-    ".parquet": _write_parquet,
-    ".csv": _write_csv,
-}
