@@ -1,7 +1,7 @@
 """Speed and memory of a training step at the paper's size, on four shapes of data.
 
-    python benchmarks/step.py                 all shapes and methods, about five minutes
-    python benchmarks/step.py image metamae   one of them, in this process
+    python benchmarks/step.py                 all shapes and forms, about ten minutes
+    python benchmarks/step.py image cross     one of them, in this process
 
 Each row is measured in a process of its own, so that its peak memory is its own. "share" is the
 arithmetic of the step, counted by PyTorch's flop counter, divided by the time that a float32
@@ -11,6 +11,7 @@ matrix product of the same machine needs for as much, timed just before and afte
 neither speed nor memory depends on them.
 """
 
+import contextlib
 import json
 import statistics
 import subprocess
@@ -18,16 +19,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from plain import make_plain
 from torch.utils.flop_counter import FlopCounterMode
 
 from metamae.build import SIZES, build_method
 from metamae.config import Choices, choose, resolve
 from metamae.readers import read
 from metamae.schema import infer_schema
+from metamae.training.allocator import freed_memory_kept
 from metamae.training.batches import Batches
 from metamae.training.optimizer import make_optimizer
 
@@ -62,7 +66,14 @@ SHAPES: dict[str, tuple[Callable[[np.random.Generator], np.ndarray], int, dict[s
     "symbols": (symbols, 32, {"modality": "symbols", "ratio": 0.5}),
     "image": (image, 64, {"modality": "image", "cell": 8, "ratio": 0.75}),
 }
-METHODS = ("mae", "metamae")
+# Form -> method and decoder. "plain" is MetaMAE written plainly, see plain.py.
+FORMS = {
+    "plain": ("metamae", "joint"),
+    "metamae": ("metamae", "joint"),
+    "cross": ("metamae", "cross"),
+    "mae": ("mae", "joint"),
+    "mae cross": ("mae", "cross"),
+}
 
 
 def matrix_speed() -> float:
@@ -76,9 +87,10 @@ def matrix_speed() -> float:
     return 2 * 1536**3 / best
 
 
-def measure(shape: str, method: str) -> dict[str, float]:
-    """Time steps of one method on one shape in this process."""
+def measure(shape: str, form: str) -> dict[str, float]:
+    """Time steps of one form on one shape in this process."""
     maker, batch_size, settings = SHAPES[shape]
+    method, decoder = FORMS[form]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "X.npy"
         np.save(path, maker(np.random.default_rng(0)))
@@ -94,13 +106,15 @@ def measure(shape: str, method: str) -> dict[str, float]:
         )
         model = build_method(
             spec,
-            SIZES["paper"],
+            replace(SIZES["paper"], decoder=decoder),
             method=method,
             method_settings=config.settings["method"],
             masking=config.masking,
             masking_settings=config.settings["masking"],
             seed=0,
         )
+        if form == "plain":
+            make_plain(model)
         batches = Batches(spec, records, batch_size=batch_size, seed=0)
         optimizer, rng = make_optimizer(model, config.train), torch.Generator().manual_seed(0)
 
@@ -109,15 +123,17 @@ def measure(shape: str, method: str) -> dict[str, float]:
             model(batch, rng).loss.backward()
             optimizer.step()
 
-        readings = [timed(lambda n=n: batches.read(n)) for n in range(4)]
-        batch = batches.read(0)
-        before = forget_peak()
-        with FlopCounterMode(display=False) as counter:
-            step()
-        speed = [matrix_speed()]
-        times = [timed(step) for _ in range(STEPS)]
-        speed.append(matrix_speed())
-        peak = memory("VmHWM")
+        kept = contextlib.nullcontext() if form == "plain" else freed_memory_kept()
+        with kept:
+            readings = [timed(lambda n=n: batches.read(n)) for n in range(4)]
+            batch = batches.read(0)
+            before = forget_peak()
+            with FlopCounterMode(display=False) as counter:
+                step()
+            speed = [matrix_speed()]
+            times = [timed(step) for _ in range(STEPS)]
+            speed.append(matrix_speed())
+            peak = memory("VmHWM")
     seconds = statistics.median(times)
     flops = counter.get_total_flops()
     return {
@@ -158,18 +174,19 @@ def main() -> None:
         print(json.dumps(measure(sys.argv[1], sys.argv[2])))
         return
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, size paper")
-    print("shape    method   s/step  samples/s  peak GB  step GB  share  reading  x MAE")
+    print("shape    form       s/step  samples/s  peak GB  step GB  share  reading  time  memory")
     for shape in SHAPES:
-        plain = 0.0
-        for method in METHODS:
-            command = [sys.executable, __file__, shape, method]
+        first: dict[str, float] = {}
+        for form in FORMS:
+            command = [sys.executable, __file__, shape, form]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             row = json.loads(done.stdout)
-            plain = plain or row["seconds"]
+            first = first or row
             print(
-                f"{shape:8} {method:8} {row['seconds']:6.2f} {row['samples_per_second']:10.1f} "
+                f"{shape:8} {form:9} {row['seconds']:7.2f} {row['samples_per_second']:10.1f} "
                 f"{row['peak_gb']:8.2f} {row['step_gb']:8.2f} {row['share']:6.0%} "
-                f"{row['reading']:8.1%} {row['seconds'] / plain:6.2f}",
+                f"{row['reading']:8.1%} {row['seconds'] / first['seconds']:5.2f} "
+                f"{row['step_gb'] / first['step_gb']:7.2f}",
                 flush=True,
             )
 

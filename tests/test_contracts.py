@@ -90,9 +90,10 @@ def test_loss_is_finite_and_reaches_every_parameter(name, method, masking):
 
 @everywhere
 @pytest.mark.parametrize("method", ["mae", "metamae"])
-def test_the_cross_decoder_learns_as_well(name, method):
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_every_decoder_learns(name, method, decoder):
     spec, batch = read(name)
-    model = build(spec, method, network=replace(NETWORK, decoder="cross"))
+    model = build(spec, method, network=replace(NETWORK, decoder=decoder))
     step = model(batch, rng())
     # To train, only what a loss asks for is predicted; to evaluate, everything.
     checked = model.eval()(batch, rng())

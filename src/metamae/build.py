@@ -44,7 +44,7 @@ class Network:
     decoder_width: int
     decoder_depth: int
     decoder_heads: int
-    decoder: str = "joint"
+    decoder: str = "cross"
 
     def __post_init__(self) -> None:
         check_one_of("Network.decoder", self.decoder, DECODERS)
@@ -85,6 +85,7 @@ SIZES: dict[str, Network] = {
         decoder_width=128,
         decoder_depth=4,
         decoder_heads=4,
+        decoder="joint",
     ),
 }
 

@@ -26,7 +26,10 @@ from metamae.training.settings import DEFAULT_STEPS, TrainSettings, auto_batch_s
 TRAIN_OF_SIZE: dict[str, dict[str, Any]] = {
     "tiny": {"lr": 2e-3},
     "base": {"lr": 5e-4},
-    "paper": {"lr": 1e-4, "weight_decay": 1e-4, "warmup": 0.0, "schedule": "constant"},
+    "paper": {
+        **{"optimizer": "adamw", "lr": 1e-4, "weight_decay": 1e-4},
+        **{"warmup": 0.0, "schedule": "constant"},
+    },
 }
 SECTIONS = ("reader", "modality", "network", "method", "masking", "train")
 Settings = dict[str, Any]

@@ -32,6 +32,7 @@ from metamae.methods.base import (
 )
 from metamae.types import Batch, Mask, Step, Tokens
 
+NORMALISERS = ("token", "sample", "batch")
 PROJECTED = 128  # width at which latents are compared, arXiv:2310.16318
 
 
@@ -79,7 +80,7 @@ class MetaMAE(Method):
             "MetaMAE.contrast_weight", contrast_weight, 0, float("inf"), closed=True
         )
         self.temperature = check_between("MetaMAE.temperature", temperature, 0, float("inf"))
-        self.normaliser = check_one_of("MetaMAE.normaliser", normaliser, ["sample", "batch"])
+        self.normaliser = check_one_of("MetaMAE.normaliser", normaliser, NORMALISERS)
         width = backbone.tokenizer.width
         self.projector = nn.Sequential(
             nn.Linear(width, 4 * width, bias=False),
@@ -157,18 +158,21 @@ class MetaMAE(Method):
                     latent, mask, tokens.padding, batch, at=at, twice=self.second_order
                 )
                 (gradient,) = torch.autograd.grad(
-                    self.inner_loss(errors, support), latent, create_graph=self.second_order
+                    self.inner_loss(errors, support, mask), latent, create_graph=self.second_order
                 )
             if number == 0:
                 errors_before = errors.detach()
             latent = latent - self.inner_lr * gradient
         return Adapted(latent, errors_before)
 
-    def inner_loss(self, errors: Tensor, support: Tensor) -> Tensor:
-        """Sum over the batch of the support set's mean error, from errors (B, N)."""
+    def inner_loss(self, errors: Tensor, support: Tensor, mask: Mask) -> Tensor:
+        """Sum over the batch of what the inner step brings down, from errors (B, N)."""
         if self.normaliser == "batch":
             return len(errors) * mean_where(errors, support)
-        return mean_where(errors, support, dim=1).sum()
+        means = mean_where(errors, support, dim=1)
+        if self.normaliser == "token":
+            means = means * (mask.kept >= 0).sum(dim=1)
+        return means.sum()
 
     def contrast(self, before: Tensor, after: Tensor, mask: Mask) -> Tensor:
         """NT-Xent between the pooled latents before and after, the summary token left out."""

@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 from metamae.errors import ArtifactError, TrainingError
 from metamae.methods.base import Method
 from metamae.training import checkpoint
+from metamae.training.allocator import freed_memory_kept
 from metamae.training.batches import Batches, to_device
 from metamae.training.checkpoint import Progress, State
 from metamae.training.health import effective_rank, spread
@@ -136,6 +137,7 @@ class Run:
         with (
             Interrupt(active=self.folder is not None) as interrupt,
             contextlib.closing(stream),
+            freed_memory_kept(),
         ):
             while self.done < 1 and interrupt.signal is None:
                 line = self.advance(next(stream), since)

@@ -23,7 +23,7 @@ class TrainSettings:
         minutes: Time to train, checks and checkpoints included.
         epochs: Passes over the training data.
         batch_size: Samples of a step, or "auto"; see `auto_batch_size`.
-        optimizer: "adamw", or "muon" for the matrices of the blocks and AdamW for the rest.
+        optimizer: "muon" for the matrices of the blocks and AdamW for the rest, or "adamw".
         lr: Highest learning rate.
         weight_decay: Of matrices, and not of norms, biases and tokens.
         warmup: Share of the run over which the rate rises from 0.
@@ -48,7 +48,7 @@ class TrainSettings:
     minutes: float | None = None
     epochs: int | None = None
     batch_size: int | str = "auto"
-    optimizer: str = "adamw"
+    optimizer: str = "muon"
     lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.05

@@ -1,0 +1,45 @@
+"""MetaMAE written plainly: what the faster form of the package is measured against.
+
+Everything is predicted in both passes, the graph of the inner gradient is kept as it comes, and
+softmax runs over the last axis however few keys there are. Losses and gradients are the same.
+"""
+
+import torch
+from torch import Tensor
+
+from metamae.methods.base import explained, mean_where
+from metamae.methods.metamae import Adapted, MetaMAE
+from metamae.networks import attention
+from metamae.types import Batch, Mask, Step, Tokens
+
+
+class PlainMetaMAE(MetaMAE):
+    """The published arithmetic without a thought for time or memory."""
+
+    def losses(
+        self, batch: Batch, tokens: Tokens, mask: Mask, support: Tensor, rng: torch.Generator
+    ) -> Step:
+        before = self.backbone.encode(tokens, mask, rng if self.training else None)
+        adapted = self.adapt(before, batch, tokens, mask, support)
+        errors = self.decoder.errors(adapted.latent, mask, tokens.padding, batch)
+        reconstruction = mean_where(errors, mask.hidden)
+        contrast = self.contrast(before, adapted.latent, mask)
+        baseline = self.backbone.tokenizer.baseline(batch)
+        logs = {"r2": explained(errors.detach(), baseline, mask)}
+        return Step(reconstruction + self.contrast_weight * contrast, logs)
+
+    def adapt(
+        self, latent: Tensor, batch: Batch, tokens: Tokens, mask: Mask, support: Tensor
+    ) -> Adapted:
+        errors = self.decoder.errors(latent, mask, tokens.padding, batch, twice=True)
+        (gradient,) = torch.autograd.grad(
+            self.inner_loss(errors, support, mask), latent, create_graph=True
+        )
+        return Adapted(latent - self.inner_lr * gradient, errors.detach())
+
+
+def make_plain(method: MetaMAE) -> MetaMAE:
+    """Turn a MetaMAE with one inner step into the plain form, weights and all."""
+    method.__class__ = PlainMetaMAE
+    attention.FEW_KEYS = 0
+    return method
