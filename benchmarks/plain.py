@@ -33,7 +33,7 @@ class PlainMetaMAE(MetaMAE):
     ) -> Adapted:
         errors = self.decoder.errors(latent, mask, tokens.padding, batch, twice=True)
         (gradient,) = torch.autograd.grad(
-            self.inner_loss(errors, support, mask), latent, create_graph=True
+            self.inner_loss(errors, support), latent, create_graph=True
         )
         return Adapted(latent - self.inner_lr * gradient, errors.detach())
 

@@ -53,6 +53,16 @@ def test_the_modality_says_how_much_to_hide_unless_the_user_does(name):
     assert resolved({"ratio": 0.3}, name=name).settings["masking"]["ratio"] == 0.3
 
 
+def test_the_modality_says_what_suits_it_unless_the_user_does():
+    spec, _ = case("codes")
+    assert "inner_lr" in spec.suited
+    assert resolved(name="codes").settings["method"]["inner_lr"] == spec.suited["inner_lr"]
+    assert resolved({"inner_lr": 0.3}, name="codes").settings["method"]["inner_lr"] == 0.3
+    assert "inner_lr" not in resolved({"method": "mae"}, name="codes").settings["method"]
+    own = METHODS.settings("metamae")["inner_lr"]
+    assert resolved(name="numbers").settings["method"]["inner_lr"] == own
+
+
 @pytest.mark.parametrize(
     ("settings", "place", "value"),
     [

@@ -240,6 +240,8 @@ def resolve(
     hides = "masking" in METHODS.parts(choices.method)
     ratio = METHODS.get(choices.method).mask_ratio or spec.mask_ratio
     masking = {"ratio": ratio, **asked["masking"]} if hides else asked["masking"]
+    own = METHODS.settings(choices.method)
+    suited = {name: value for name, value in spec.suited.items() if name in own}
     return Config(
         seed=choices.seed,
         size=size,
@@ -252,7 +254,7 @@ def resolve(
         settings={
             "reader": asked["reader"],
             "modality": asked["modality"],
-            "method": {**METHODS.settings(choices.method), **asked["method"]},
+            "method": {**own, **suited, **asked["method"]},
             "masking": {**MASKINGS.settings(choices.masking), **masking} if hides else {},
         },
         data=data,

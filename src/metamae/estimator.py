@@ -105,8 +105,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
     @property
     def _n_features_out(self) -> int:
-        width = self.pretrained_.module.backbone.tokenizer.width
-        return int(self.pretrained_.schema.modality.embedding_width(width))
+        return int(self.pretrained_.embedding_width)
 
     def _records(self, X: Any, *, fitting: bool) -> Records:
         """Check samples the way scikit-learn does where it knows their form."""

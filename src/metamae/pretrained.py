@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from metamae.artifact import build_from, build_run, load_model, read_run
 from metamae.aside import Aside
+from metamae.backbone import Backbone
 from metamae.config import Config
 from metamae.embedding import Progress, Vectors, embed_samples, embed_tokens
 from metamae.errors import ConfigError
@@ -49,12 +50,28 @@ class Pretrained:
         schema: How samples are read.
         config: Every setting of the run.
         finished: Whether the run used its whole budget.
+        adapted: Whether to embed samples after the method's inner step.
     """
 
     module: Method
     schema: Schema
     config: Config
     finished: bool = True
+    adapted: bool = False
+
+    @property
+    def encoder(self) -> Backbone:
+        """What embeds: the backbone, or the backbone followed by the method's inner step.
+
+        Raises:
+            ConfigError: If embeddings are to be adapted by a method that has no inner step.
+        """
+        return self.module.adapted() if self.adapted else self.module.backbone
+
+    @property
+    def embedding_width(self) -> int:
+        """Numbers of a sample's embedding."""
+        return self.schema.modality.embedding_width(self.module.backbone.tokenizer.width)
 
     def embed(
         self, data: Any, *, tokens: bool = False, progress: Progress | None = None
@@ -76,7 +93,7 @@ class Pretrained:
         """
         how = embed_tokens if tokens else embed_samples
         found: Vectors | list[Vectors] = how(
-            self.module.backbone, self.schema.modality, self.records(data), progress
+            self.encoder, self.schema.modality, self.records(data), progress
         )
         return found
 
@@ -113,7 +130,7 @@ class Pretrained:
         """
         fresh = build_from(self.config, self.schema.modality, seed=self.config.seed + 1)
         device = next(self.module.parameters()).device
-        return Pretrained(fresh.to(device).eval(), self.schema, self.config)
+        return replace(self, module=fresh.to(device).eval(), finished=True)
 
     def records(self, data: Any) -> Records:
         """Read data down to the columns that are input.
@@ -131,21 +148,35 @@ class Pretrained:
         return records.only(there or columns)
 
 
-def load(run: str | Path, *, device: str = "auto") -> Pretrained:
+def load(run: str | Path, *, adapted: bool = False, device: str = "auto") -> Pretrained:
     """Load a pretrained encoder from the folder of a run.
 
     Args:
         run: The folder that was --out of `metamae pretrain`.
+        adapted: Whether to embed samples after the method's inner step.
         device: Where to compute: "cpu", "cuda", or "auto".
 
     Raises:
         ArtifactError: If it is no run, unfinished, or damaged.
+        ConfigError: If embeddings are to be adapted by a method that has no inner step.
     """
     folder = Path(run)
     config, schema = read_run(folder)
     method = build_run(folder, config, schema.modality)
     finished = bool(load_model(folder, method).get("finished"))
-    return Pretrained(method.to(pick_device(device)).eval(), schema, config, finished)
+    if adapted:
+        method.adapted()
+    method.to(pick_device(device)).eval()
+    return Pretrained(method, schema, config, finished, adapted)
+
+
+def take(run: "str | Path | Pretrained", *, adapted: bool = False, device: str) -> Pretrained:
+    """Return a run that is loaded already, or load it; the errors of `load`."""
+    if not isinstance(run, Pretrained):
+        return load(run, adapted=adapted, device=device)
+    if adapted:
+        run.module.adapted()
+    return replace(run, adapted=adapted or run.adapted)
 
 
 def read_sound(

@@ -25,11 +25,10 @@ def represent(
     """
     spec = pretrained.schema.modality
     raw = raw_features(spec, train), raw_features(spec, test)
-    width = spec.embedding_width(pretrained.module.backbone.tokenizer.width)
     return {
         pretrained.config.method: embeddings(pretrained, train, test),
         "untrained": embeddings(pretrained.untrained(), train, test),
-        "pca": pca_features(*raw, components=width, seed=seed),
+        "pca": pca_features(*raw, components=pretrained.embedding_width, seed=seed),
         "raw": raw,
     }
 

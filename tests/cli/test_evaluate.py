@@ -32,6 +32,21 @@ def found(runs, data, tmp_path_factory):
     return strict(said.out), out
 
 
+def test_adapted_embeddings_are_judged_and_named(run, data):
+    options = ("--label", "y", "--json", *FAST)
+    plain, adapted = (
+        strict(metamae("evaluate", run, data / "series.npz", *options, *more).out)
+        for more in ((), ("--adapted",))
+    )
+    note = "embeddings are those after the inner step"
+    assert note not in plain["notes"] and note in adapted["notes"]
+    scores = [
+        [r["score"] for r in found["results"] if r["representation"] == "raw"]
+        for found in (plain, adapted)
+    ]
+    assert scores[0] == scores[1]
+
+
 def test_json_is_all_that_stands_on_standard_output(found):
     result, _ = found
     assert result["label"] == "y" and result["task"]["kind"] == "classification"

@@ -147,7 +147,7 @@ def test_latents(case: Case) -> None:
     close(latent, case.io["latent"])
     adapted = case.method.adapt(latent, case.batch, case.tokens, case.mask, case.support)
     close(adapted.latent, case.io["adapted_latent"])
-    inner = case.method.inner_loss(adapted.errors_before, case.support, case.mask) / len(latent)
+    inner = case.method.inner_loss(adapted.errors_before, case.support) / len(latent)
     close(inner, case.io["inner_loss"])
     predicted = case.method.decoder(adapted.latent, case.mask, None, case.batch)
     if "codes" in case.batch:

@@ -9,6 +9,7 @@ from cases import NETWORK, build, read, rng
 from metamae.build import Network
 from metamae.errors import ConfigError
 from metamae.methods import METHODS
+from metamae.methods.base import positions
 from metamae.methods.metamae import touching
 from metamae.types import Mask, Tokens
 
@@ -161,13 +162,13 @@ def test_the_batch_form_is_the_mean_over_all_support_times_the_batch_size():
     at = Setting("example of symbols", normaliser="batch")
     errors = at.errors(at.latent)
     expected = len(errors) * errors[at.support].mean()
-    torch.testing.assert_close(at.model.inner_loss(errors, at.support, at.mask), expected)
+    torch.testing.assert_close(at.model.inner_loss(errors, at.support), expected)
     # Samples of equal support have the same loss in both forms.
     equal = Setting("images", support_share=0.0)
     errors = equal.errors(equal.latent)
-    per_sample = equal.model.inner_loss(errors, equal.support, equal.mask)
+    per_sample = equal.model.inner_loss(errors, equal.support)
     equal.model.normaliser = "batch"
-    torch.testing.assert_close(per_sample, equal.model.inner_loss(errors, equal.support, equal.mask))
+    torch.testing.assert_close(per_sample, equal.model.inner_loss(errors, equal.support))
 
 
 @pytest.mark.parametrize("name", GAPPY)
@@ -298,6 +299,44 @@ def test_evaluation_adapts_too(second_order, inner_steps):
     torch.testing.assert_close(latent, at.adapt().detach())
 
 
+@pytest.mark.parametrize("name", [*GAPPY, "table and text, some missing"])
+def test_an_adapted_embedding_is_one_step_from_the_plain_one(name):
+    at = Setting(name)
+    plain, adapted = at.model.backbone, at.model.adapted()
+    still, padding = plain.token_features(at.batch)
+    there = ~padding if padding is not None else torch.ones(still.shape[:2], dtype=torch.bool)
+    at.model.inner_lr = 1e-9
+    torch.testing.assert_close(adapted.token_features(at.batch)[0][there], still[there])
+    moved = []
+    for rate in (0.1, 0.2):
+        at.model.inner_lr = rate
+        with torch.no_grad():
+            found, gone = adapted.token_features(at.batch)
+        assert not found.requires_grad and found.shape == still.shape
+        assert padding is None if gone is None else torch.equal(gone, padding)
+        moved.append((found - still)[there])
+    assert moved[0].abs().max() > 1e-6
+    torch.testing.assert_close(2 * moved[0], moved[1])
+    # Downhill: the error of all tokens is less after a short step.
+    tokens = at.tokens()
+    whole = positions(there, there.shape[1])
+    mask = Mask(torch.zeros_like(there), whole, short=padding is not None)
+
+    def error(latent):
+        return at.model.decoder.errors(latent, mask, tokens.padding, at.batch)[there].sum()
+
+    latent = plain.encode(tokens, mask).detach()
+    at.model.inner_lr = 1e-3
+    assert error(at.model.adapt(latent, at.batch, tokens, mask, there).latent) < error(latent)
+
+
+def test_a_method_without_an_inner_step_cannot_adapt():
+    spec, _ = read("images")
+    rule = r"Method MAE must have an inner step to adapt embeddings; .* metamae would do\."
+    with pytest.raises(ConfigError, match=rule):
+        build(spec, "mae").adapted()
+
+
 def test_a_frozen_encoder_leaves_the_decoder_its_whole_gradient():
     at, frozen = Setting("images"), Setting("images")
     frozen.model.backbone.requires_grad_(False)
@@ -363,9 +402,8 @@ def test_settings_are_checked(settings, rule):
 
 
 def test_paper_defaults():
-    # Jang et al., NeurIPS 2023, arXiv:2310.16318: one step of 0.5, a tenth of the neighbours.
+    # Jang et al., NeurIPS 2023, arXiv:2310.16318: one step, a tenth of the neighbours.
     settings = METHODS.settings("metamae")
-    assert settings["inner_lr"] == 0.5
     assert settings["inner_steps"] == 1
     assert settings["second_order"] is True
     assert settings["support_share"] == 0.1

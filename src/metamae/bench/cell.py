@@ -177,8 +177,7 @@ def _features(cell: Cell, encoder: Pretrained, trial: Trial) -> tuple[Features, 
         raw = raw_features(spec, train), raw_features(spec, test)
         if cell.method != "pca":
             return raw
-        width = spec.embedding_width(encoder.module.backbone.tokenizer.width)
-        return pca_features(*raw, components=width, seed=cell.seed)
+        return pca_features(*raw, components=encoder.embedding_width, seed=cell.seed)
     return embeddings(encoder, train, test)
 
 

@@ -14,6 +14,7 @@ def embed(
     overwrite: Flag = False,
     skip_bad: int = 0,
     set_: Settings = None,
+    adapted: Flag = False,
     device: str = "auto",
 ) -> None:
     """Turn samples into vectors: nothing is hidden and nothing drawn.
@@ -29,6 +30,7 @@ def embed(
         overwrite: Replace the file if it is there, and the beginning of another embedding.
         skip_bad: Bad samples that may be left out; more of them stop the command.
         set_: A setting of the reader as key=value, e.g. labels=new.csv; may be repeated.
+        adapted: Embed after the inner step of the method (metamae).
         device: cpu, cuda, or auto.
     """
     show_log()
@@ -49,6 +51,7 @@ def embed(
             overwrite=overwrite,
             skip_bad=skip_bad,
             settings=chosen(set_),
+            adapted=adapted,
             device=device,
             progress=step,
         )

@@ -27,6 +27,7 @@ def evaluate(  # noqa: PLR0913  # one argument per option of the command
     seed: int = 0,
     skip_bad: int = 0,
     set_: Settings = None,
+    adapted: Flag = False,
     json: Flag = False,
     device: str = "auto",
 ) -> None:
@@ -46,6 +47,7 @@ def evaluate(  # noqa: PLR0913  # one argument per option of the command
         skip_bad: Bad samples that may be left out; more of them stop the evaluation.
         set_: A setting of the reader as key=value, e.g. labels=labels.csv; may be repeated.
         json: Write JSON on standard output, and nothing else there.
+        adapted: Embed after the inner step of the method (metamae).
         device: cpu, cuda, or auto.
     """
     show_log()
@@ -64,6 +66,7 @@ def evaluate(  # noqa: PLR0913  # one argument per option of the command
         seed=seed,
         skip_bad=skip_bad,
         settings=chosen(set_),
+        adapted=adapted,
         device=device,
     )
     if json:

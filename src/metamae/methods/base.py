@@ -45,6 +45,19 @@ class Method(nn.Module, ABC):
             f"mae, metamae or masked_embedding would do."
         )
 
+    def adapted(self) -> Backbone:
+        """Return an encoder with the same weights that adapts its latents to each sample.
+
+        Its vectors depend on the samples beside it in their last digits.
+
+        Raises:
+            ConfigError: If this method has no inner step.
+        """
+        raise ConfigError(
+            f"Method {type(self).__name__} must have an inner step to adapt embeddings; it has "
+            f"none. metamae would do."
+        )
+
     def after_update(self, progress: float) -> None:
         """Called after each optimiser step; `progress` runs from 0 to 1."""
 

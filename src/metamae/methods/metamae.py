@@ -8,7 +8,8 @@ Source: Jang et al., Modality-Agnostic Self-Supervised Learning with Meta-Learne
 Auto-Encoder, NeurIPS 2023, arXiv:2310.16318, section 3.
 Differs from the published code: the inner loss is averaged within each sample (there: over the
 support of the batch, then multiplied by the batch size; `normaliser="batch"` is that form),
-which tokens touch comes from the modality, and the number of visible tokens is rounded.
+which tokens touch comes from the modality, the number of visible tokens is rounded, and the inner
+step is longer (there 0.5, where it changes next to nothing: docs/defaults.md).
 """
 
 import math
@@ -19,20 +20,20 @@ from torch import Tensor, nn
 
 from metamae.backbone import Backbone, pool
 from metamae.checks import check_at_least, check_between, check_flag, check_one_of
-from metamae.decoder import Decoder
+from metamae.decoder import Decoder, spread_out
 from metamae.masking.base import Masking
 from metamae.methods.base import (
     Method,
     Reconstruction,
     explained,
     hidden_positions,
+    is_there,
     mean_where,
     nt_xent,
     positions,
 )
 from metamae.types import Batch, Mask, Step, Tokens
 
-NORMALISERS = ("token", "sample", "batch")
 PROJECTED = 128  # width at which latents are compared, arXiv:2310.16318
 
 
@@ -43,7 +44,7 @@ class MetaMAE(Method):
         backbone: Tokenizer and encoder to train.
         decoder: Predicts tokens from the latents of the visible ones.
         masking: Chooses the hidden tokens.
-        inner_lr: Length of the inner gradient step.
+        inner_lr: Length of the inner gradient step; 0.5 in the published code.
         inner_steps: Number of inner gradient steps.
         second_order: Differentiate through the inner step. False is cheaper and less exact.
         support_share: Chance that a hidden token next to a visible one joins the support set.
@@ -60,7 +61,7 @@ class MetaMAE(Method):
         decoder: Decoder,
         masking: Masking,
         *,
-        inner_lr: float = 0.5,
+        inner_lr: float = 20.0,
         inner_steps: int = 1,
         second_order: bool = True,
         support_share: float = 0.1,
@@ -80,7 +81,7 @@ class MetaMAE(Method):
             "MetaMAE.contrast_weight", contrast_weight, 0, float("inf"), closed=True
         )
         self.temperature = check_between("MetaMAE.temperature", temperature, 0, float("inf"))
-        self.normaliser = check_one_of("MetaMAE.normaliser", normaliser, NORMALISERS)
+        self.normaliser = check_one_of("MetaMAE.normaliser", normaliser, ["sample", "batch"])
         width = backbone.tokenizer.width
         self.projector = nn.Sequential(
             nn.Linear(width, 4 * width, bias=False),
@@ -148,6 +149,8 @@ class MetaMAE(Method):
     ) -> "Adapted":
         """Move the latents (B, 1 + V, D) down the gradient of the support set's error."""
         errors_before = latent.new_zeros(())
+        # Without gradients nothing will be differentiated through the step.
+        second = self.second_order and torch.is_grad_enabled()
         at = positions(support, mask.kept.shape[1] + self.most_beside(mask))
         for number in range(self.inner_steps):
             # The gradient is needed at evaluation too, where nothing else asks for one.
@@ -155,24 +158,21 @@ class MetaMAE(Method):
                 if not latent.requires_grad:
                     latent = latent.detach().requires_grad_()
                 errors = self.decoder.errors(
-                    latent, mask, tokens.padding, batch, at=at, twice=self.second_order
+                    latent, mask, tokens.padding, batch, at=at, twice=second
                 )
                 (gradient,) = torch.autograd.grad(
-                    self.inner_loss(errors, support, mask), latent, create_graph=self.second_order
+                    self.inner_loss(errors, support), latent, create_graph=second
                 )
             if number == 0:
                 errors_before = errors.detach()
             latent = latent - self.inner_lr * gradient
         return Adapted(latent, errors_before)
 
-    def inner_loss(self, errors: Tensor, support: Tensor, mask: Mask) -> Tensor:
-        """Sum over the batch of what the inner step brings down, from errors (B, N)."""
+    def inner_loss(self, errors: Tensor, support: Tensor) -> Tensor:
+        """Sum over the batch of the support set's mean error, from errors (B, N)."""
         if self.normaliser == "batch":
             return len(errors) * mean_where(errors, support)
-        means = mean_where(errors, support, dim=1)
-        if self.normaliser == "token":
-            means = means * (mask.kept >= 0).sum(dim=1)
-        return means.sum()
+        return mean_where(errors, support, dim=1).sum()
 
     def contrast(self, before: Tensor, after: Tensor, mask: Mask) -> Tensor:
         """NT-Xent between the pooled latents before and after, the summary token left out."""
@@ -191,6 +191,34 @@ class MetaMAE(Method):
         adapted = self.adapt(latent, batch, tokens, mask, support).latent
         before, after = (self.decoder(z, mask, tokens.padding, batch) for z in (latent, adapted))
         return Reconstruction(mask.hidden, before, after)
+
+    def adapted(self) -> Backbone:
+        return AdaptedBackbone(self)
+
+
+class AdaptedBackbone(Backbone):
+    """The encoder followed by the inner step, with nothing hidden and all tokens as support.
+
+    Args:
+        method: Whose weights it shares.
+    """
+
+    def __init__(self, method: MetaMAE):
+        super().__init__(method.backbone.tokenizer, method.backbone.encoder)
+        self.cls = method.backbone.cls
+        # A tuple hides the method, which holds the same weights, from the module tree.
+        self._method = (method,)
+
+    def token_features(self, batch: Batch, multiple: int = 1) -> tuple[Tensor, Tensor | None]:
+        (method,) = self._method
+        tokens = self.tokenizer.embed(batch)
+        visible = is_there(tokens)
+        N = visible.shape[1]
+        kept = positions(visible, N)
+        mask = Mask(torch.zeros_like(visible), kept, short=tokens.padding is not None)
+        latent = self.encode(tokens, mask)
+        moved = method.adapt(latent, batch, tokens, mask, visible).latent[:, 1:]
+        return spread_out(moved, kept, moved.new_zeros(moved.shape[-1]), N), tokens.padding
 
 
 @dataclass(frozen=True)

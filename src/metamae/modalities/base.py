@@ -66,6 +66,14 @@ class Modality(ABC):
     def mask_ratio(self) -> float:
         """Share of tokens to hide where nothing else is asked for."""
 
+    @property
+    def suited(self) -> dict[str, Any]:
+        """Settings of methods that suit such data better than the methods' own defaults.
+
+        A method takes those that it has.
+        """
+        return {}
+
     @abstractmethod
     def describe(self) -> str:
         """Say in a few words what a sample is, e.g. "series, 6 channels x 100, cell 4"."""

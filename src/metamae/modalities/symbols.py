@@ -147,6 +147,11 @@ class Symbols(Modality):
         return 0.5
 
     @property
+    def suited(self) -> dict[str, Any]:
+        # A longer step leaves too little to the encoder (docs/defaults.md).
+        return {"inner_lr": 5.0}
+
+    @property
     def word(self) -> str:
         """What several symbols are called."""
         return f"{self.k}-mers" if self.unit == "kmer" else self.vocabulary.unit.word

@@ -9,7 +9,7 @@ import numpy as np
 from metamae.columns import Index
 from metamae.embedding import Part, Progress, Vectors, embed_parts
 from metamae.errors import ArtifactError, ConfigError
-from metamae.pretrained import Pretrained, load, read_sound
+from metamae.pretrained import Pretrained, read_sound, take
 from metamae.records import Records
 from metamae.registry import did_you_mean
 from metamae.verbs.identity import identity_of
@@ -26,6 +26,7 @@ def embed(
     overwrite: bool = False,
     skip_bad: int = 0,
     settings: Mapping[str, Any] | None = None,
+    adapted: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Vectors | list[Vectors] | TokenVectors:
@@ -47,6 +48,8 @@ def embed(
             embedding in `<out>.partial` removed.
         skip_bad: How many bad samples may be left out; the names of the others tell which.
         settings: Settings of the reader by name, in place of those of the run.
+        adapted: Whether to embed after the method's inner step, which all tokens support; vectors
+            then depend on the samples beside them in their last digits.
         device: Where to compute.
         progress: Called now and then with the samples done and their number.
 
@@ -64,14 +67,13 @@ def embed(
     path = None if out is None else Path(out)
     if path is not None:
         _check_out(path, overwrite)
-    pretrained = run if isinstance(run, Pretrained) else load(run, device=device)
+    pretrained = take(run, adapted=adapted, device=device)
     records = pretrained.records(read_sound(pretrained, data, skip_bad, settings))
     if path is None:
         return pretrained.embed(records, tokens=tokens, progress=progress)
     identity = identity_of(pretrained, data, records, tokens=tokens, settings=settings)
-    backbone, spec = pretrained.module.backbone, pretrained.schema.modality
-    width = backbone.tokenizer.width
-    width = width if tokens else spec.embedding_width(width)
+    backbone, spec = pretrained.encoder, pretrained.schema.modality
+    width = backbone.tokenizer.width if tokens else pretrained.embedding_width
     with Unfinished(path, identity, width=width, anew=overwrite) as partial:
         done = partial.state.samples
         parts = embed_parts(backbone, spec, records, tokens=tokens, start=done, progress=progress)

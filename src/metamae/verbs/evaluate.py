@@ -13,7 +13,7 @@ from metamae.checks import check_at_least, check_between
 from metamae.errors import ArtifactError, DataError
 from metamae.evaluation import EVALUATIONS
 from metamae.evaluation.base import Budget, judge
-from metamae.pretrained import Pretrained, load, read_sound
+from metamae.pretrained import Pretrained, read_sound, take
 from metamae.records import Records
 from metamae.registry import did_you_mean
 from metamae.representations import represent
@@ -38,6 +38,7 @@ class Assessment:
         num_test: Labelled test samples.
         seed: Of split, draws and bootstrap.
         notes: What a reader should know.
+        adapted: Whether the embeddings are those after the inner step.
     """
 
     label: str
@@ -48,6 +49,7 @@ class Assessment:
     num_test: int
     seed: int
     notes: tuple[str, ...]
+    adapted: bool = False
 
     @property
     def sentence(self) -> str:
@@ -66,6 +68,7 @@ class Assessment:
             "seed": self.seed,
             "verdict": self.sentence,
             "notes": list(self.notes),
+            "adapted": self.adapted,
             "results": [r.to_dict() for j in self.judgements for r in j.results],
             "comparisons": [c.to_dict() for j in self.judgements for c in j.comparisons],
             "verdicts": [v.to_dict() for v in self.verdicts],
@@ -87,6 +90,7 @@ def evaluate(  # noqa: PLR0913  # one argument per choice of the user
     seed: int = 0,
     skip_bad: int = 0,
     settings: Mapping[str, Any] | None = None,
+    adapted: bool = False,
     device: str = "auto",
 ) -> Assessment:
     """Score the embeddings beside raw features, PCA and the untrained encoder.
@@ -109,6 +113,7 @@ def evaluate(  # noqa: PLR0913  # one argument per choice of the user
         seed: Of split, draws and bootstrap.
         skip_bad: How many bad samples of each data set may be left out.
         settings: Settings of the reader by name, in place of those of the run.
+        adapted: Whether to embed after the method's inner step.
         device: Where to embed.
 
     Raises:
@@ -119,7 +124,7 @@ def evaluate(  # noqa: PLR0913  # one argument per choice of the user
     check_at_least("Evaluate.seed", seed, 0)
     check_at_least("Evaluate.draws", draws, 1)
     check_between("Evaluate.test_share", test_share, 0, 1)
-    pretrained = run if isinstance(run, Pretrained) else load(run, device=device)
+    pretrained = take(run, adapted=adapted, device=device)
     chosen = [EVALUATIONS.build(name) for name in evaluations]
     records = read_sound(pretrained, data, skip_bad, settings)
     names = [name.strip() for name in label.split(",")]
@@ -159,6 +164,7 @@ def evaluate(  # noqa: PLR0913  # one argument per choice of the user
         num_test=judgements[0].results[0].num_test,
         seed=seed,
         notes=tuple(notes),
+        adapted=pretrained.adapted,
     )
     if not isinstance(run, Pretrained):
         _remember(Path(run), found)
@@ -184,6 +190,8 @@ def _notes(pretrained: Pretrained, seen: bool) -> list[str]:
             "the encoder saw the test samples during pretraining, without their labels; a test "
             "file of its own (--test) would be stricter"
         )
+    if pretrained.adapted:
+        notes.append("embeddings are those after the inner step")
     if not pretrained.finished:
         notes.append("the run was interrupted before its budget was used")
     return notes
@@ -195,6 +203,11 @@ def _seen(pretrained: Pretrained, records: Records) -> bool:
     return found == pretrained.config.data.get("fingerprint")
 
 
+def _subject(finding: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """What a finding is about: a newer one takes its place."""
+    return finding["data"], finding["label"], finding.get("adapted", False)
+
+
 def _remember(folder: Path, found: Assessment) -> None:
     """Put the findings into `results.json`, in the place of older ones on the same label."""
     path = folder / artifact.RESULTS
@@ -203,7 +216,7 @@ def _remember(folder: Path, found: Assessment) -> None:
     try:
         if path.is_file():
             old = json.loads(path.read_text(encoding="utf-8"))
-            kept = [v for v in old if (v["data"], v["label"]) != (new["data"], new["label"])]
+            kept = [v for v in old if _subject(v) != _subject(new)]
     except (OSError, ValueError, KeyError, TypeError):
         log.warning("%s was damaged and is written anew", path)
     try:

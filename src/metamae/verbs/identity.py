@@ -57,6 +57,7 @@ def identity_of(
         "data": _hash(seen),
         "settings": _hash([json.dumps(reading, sort_keys=True, default=str)]),
         KIND: str(tokens),
+        "adapted": str(pretrained.adapted),
         "device": name,
         "version": f"{VERSION}, torch {torch.__version__}",
     }
