@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import metamae
+from metamae.detection import DETECTORS
 from metamae.evaluation import EVALUATIONS
 from metamae.layouts import LAYOUTS
 from metamae.masking import MASKINGS
@@ -35,6 +36,7 @@ LAYERS = {
     "checks": 2,
     "columns": 2,
     "files": 2,
+    "nearest": 3,
     "records": 3,
     "challenge": 4,
     "guess": 4,
@@ -53,6 +55,7 @@ LAYERS = {
     "evaluation": 5,
     "modalities": 5,
     "trial": 5,
+    "anomaly": 5,
     "backbone": 6,
     "decoder": 6,
     "readers": 5,
@@ -63,14 +66,18 @@ LAYERS = {
     "recipe": 7,
     "schema_file": 7,
     "build": 8,
+    "hiding": 8,
     "training": 8,
     "config": 9,
     "embedding": 9,
     "vetting": 9,
+    "alike": 10,
     "artifact": 10,
     "pretrained": 11,
     "resuming": 11,
     "representations": 12,
+    "detection": 12,
+    "imputation": 12,
     "verbs": 13,
     "bench": 14,
     "estimator": 14,
@@ -81,7 +88,7 @@ FREE_OF_TORCH = set(
     """
     errors version atomic extras registry indexing aside checks columns files records sources
     measured vocabulary guess suspicions windows readers report scoring evaluation
-    challenge layouts pocket recipe trial
+    challenge layouts pocket recipe trial anomaly nearest
     """.split()
 )
 PLUGINS = {
@@ -90,6 +97,7 @@ PLUGINS = {
     "modalities": MODALITIES,
     "methods": METHODS,
     "evaluation": EVALUATIONS,
+    "detection": DETECTORS,
     "pocket": POCKET,
     "layouts": LAYOUTS,
 }
@@ -98,6 +106,10 @@ MOST_LINES_OF_FUNCTION = 50
 MOST_SETTINGS = 10
 # Function -> why it may have more settings than others.
 MANY_SETTINGS = {
+    "cli/detect.py: detect": "one argument per flag of the command",
+    "verbs/detect.py: detect": "one argument per choice of the user",
+    "cli/impute.py: impute": "one argument per flag of the command",
+    "cli/search.py: search": "one argument per flag of the command",
     "cli/pretrain.py: pretrain": "one argument per flag of the command",
     "cli/evaluate.py: evaluate": "one argument per flag of the command",
     "verbs/evaluate.py: evaluate": "one argument per choice of the user",

@@ -104,6 +104,7 @@ class Case:
             backbone,
             decoder,
             RandomMasking(),
+            inner_lr=0.5,
             # The widest, since the golden support sets were drawn token by token.
             support_share=1.0,
             contrast_weight=1.0,

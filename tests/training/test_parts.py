@@ -55,7 +55,7 @@ def test_every_step_learns_and_the_rate_is_that_of_the_middle_of_the_step():
 def test_only_matrices_decay():
     spec, _ = series()
     method = make_method(spec)
-    optimizer = make_optimizer(method, TrainSettings(weight_decay=0.3))
+    optimizer = make_optimizer(method, TrainSettings(optimizer="adamw", weight_decay=0.3))
     decayed, spared = optimizer.param_groups
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.3, 0.0)
     assert all(p.ndim >= 2 for p in decayed["params"])

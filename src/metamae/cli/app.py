@@ -12,9 +12,12 @@ from metamae.cli.demo import demo
 from metamae.cli.detect import detect
 from metamae.cli.embed import embed
 from metamae.cli.evaluate import evaluate
+from metamae.cli.impute import impute
 from metamae.cli.inspect import inspect
 from metamae.cli.list import list_plugins
 from metamae.cli.pretrain import pretrain
+from metamae.cli.report import report
+from metamae.cli.search import search
 from metamae.errors import MetaMAEError
 
 USER_MISTAKE = 2
@@ -31,8 +34,10 @@ app = App(
     name="metamae",
     help="Self-supervised learning for data that nobody has a foundation model for.",
     version=package_version,
+    # It would end the program without a word; `main` says that it was stopped.
+    suppress_keyboard_interrupt=False,
 )
-for command in (inspect, pretrain, embed, evaluate, detect, demo, bench):
+for command in (inspect, pretrain, embed, evaluate, detect, impute, search, report, demo, bench):
     app.command(command)
 app.command(list_plugins, name="list")
 

@@ -36,5 +36,5 @@ def demo(
         )
     for one in shown:
         print_assessment(one.assessment)
-        print_line(f"Picture: {one.picture}    Run: {one.run}")
+        print_line(f"Report: {one.page}    Picture: {one.picture}    Run: {one.run}")
         print_line()

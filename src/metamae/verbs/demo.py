@@ -17,6 +17,7 @@ from metamae.report.picture import MOST_SAMPLES, draw_reconstruction
 from metamae.trial import divide
 from metamae.verbs.evaluate import Assessment, evaluate
 from metamae.verbs.pretrain import pretrain
+from metamae.verbs.report import report
 
 # Optimiser steps, in proportion to the training samples: a number of steps, unlike a number of
 # minutes, gives the same result on every run.
@@ -33,12 +34,14 @@ class Shown:
         name: Of the data set.
         assessment: Scores beside the baselines, and the verdict.
         picture: The file with originals and reconstructions.
+        page: The report, with a map of the test samples.
         run: Folder of the run.
     """
 
     name: str
     assessment: Assessment
     picture: Path
+    page: Path
     run: Path
 
 
@@ -120,8 +123,9 @@ def _show(
     if outcome.interrupted is not None:
         # Training only noted the signal; here nothing is left to do before obeying it.
         signal.raise_signal(signal.Signals[outcome.interrupted])
+    # By its folder, where the findings are kept for the report.
     assessment = evaluate(
-        pretrained,
+        run,
         trial.train,
         "y",
         test=trial.test,
@@ -130,7 +134,8 @@ def _show(
     )
     picture = folder / f"{run.name}.png"
     _draw(pretrained, trial.test.subset(np.arange(64)), picture, name)
-    return Shown(name, assessment, picture, run)
+    page = report(pretrained, trial.test, folder=run, label="y", seed=seed)
+    return Shown(name, assessment, picture, page, run)
 
 
 def _draw(pretrained: Pretrained, records: Records, path: Path, name: str) -> None:
