@@ -78,6 +78,7 @@ LAYERS = {
     "representations": 12,
     "detection": 12,
     "imputation": 12,
+    "finetuning": 12,
     "verbs": 13,
     "bench": 14,
     "estimator": 14,
@@ -108,6 +109,8 @@ MOST_SETTINGS = 10
 MANY_SETTINGS = {
     "cli/detect.py: detect": "one argument per flag of the command",
     "verbs/detect.py: detect": "one argument per choice of the user",
+    "cli/finetune.py: finetune": "one argument per flag of the command",
+    "verbs/finetune.py: finetune": "one argument per choice of the user",
     "cli/impute.py: impute": "one argument per flag of the command",
     "cli/search.py: search": "one argument per flag of the command",
     "cli/pretrain.py: pretrain": "one argument per flag of the command",

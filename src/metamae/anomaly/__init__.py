@@ -1,0 +1,1 @@
+"""What a score of strangeness is worth: raw baselines, alarms, and measures with labels."""

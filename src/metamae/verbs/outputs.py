@@ -1,0 +1,28 @@
+"""Files that verbs write."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from metamae.errors import ArtifactError, ConfigError
+from metamae.registry import did_you_mean
+
+
+def check_out(path: Path, kinds: Sequence[str], overwrite: bool, owner: str) -> Path:
+    """Return the path of a file that may be written.
+
+    Raises:
+        ConfigError: If it ends in an unknown way.
+        ArtifactError: If it is there already, or its folder is not.
+    """
+    if path.suffix.lower() not in kinds:
+        raise ConfigError(
+            f"{owner}.out must end in a known kind of file; got {str(path)!r}."
+            f"{did_you_mean(path.suffix, kinds)}"
+        )
+    if path.exists() and not overwrite:
+        raise ArtifactError(
+            f"{path} must not exist yet; it does. --overwrite replaces it, another --out keeps it."
+        )
+    if not path.parent.is_dir():
+        raise ArtifactError(f"{path} must lie in a folder; {path.parent} is none. Make it first.")
+    return path
