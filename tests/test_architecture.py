@@ -53,6 +53,7 @@ LAYERS = {
     "vocabulary": 4,
     "windows": 4,
     "evaluation": 5,
+    "episodes": 5,
     "modalities": 5,
     "trial": 5,
     "anomaly": 5,
@@ -89,7 +90,7 @@ FREE_OF_TORCH = set(
     """
     errors version atomic extras registry indexing aside checks columns files records sources
     measured vocabulary guess suspicions windows readers report scoring evaluation
-    challenge layouts pocket recipe trial anomaly nearest
+    challenge layouts pocket recipe trial anomaly nearest episodes
     """.split()
 )
 PLUGINS = {
@@ -113,6 +114,7 @@ MANY_SETTINGS = {
     "verbs/finetune.py: finetune": "one argument per choice of the user",
     "cli/impute.py: impute": "one argument per flag of the command",
     "cli/search.py: search": "one argument per flag of the command",
+    "cli/fewshot.py: fewshot": "one argument per flag of the command",
     "cli/pretrain.py: pretrain": "one argument per flag of the command",
     "cli/evaluate.py: evaluate": "one argument per flag of the command",
     "verbs/evaluate.py: evaluate": "one argument per choice of the user",

@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from metamae.pretrained import load as load
     from metamae.records import Records as Records
     from metamae.verbs.demo import demo as demo
+    from metamae.verbs.detect import detect as detect
     from metamae.verbs.embed import embed as embed
     from metamae.verbs.evaluate import evaluate as evaluate
+    from metamae.verbs.fewshot import fewshot as fewshot
+    from metamae.verbs.impute import impute as impute
     from metamae.verbs.inspect import inspect as inspect
     from metamae.verbs.pretrain import pretrain as pretrain
+    from metamae.verbs.search import search as search
 
 _HOME = {
     "ArtifactError": "errors",
@@ -38,10 +42,14 @@ _HOME = {
     "load": "pretrained",
     "Records": "records",
     "demo": "verbs.demo",
+    "detect": "verbs.detect",
     "embed": "verbs.embed",
     "evaluate": "verbs.evaluate",
+    "fewshot": "verbs.fewshot",
+    "impute": "verbs.impute",
     "inspect": "verbs.inspect",
     "pretrain": "verbs.pretrain",
+    "search": "verbs.search",
 }
 
 __all__ = sorted(_HOME)

@@ -12,6 +12,8 @@ from metamae.cli.demo import demo
 from metamae.cli.detect import detect
 from metamae.cli.embed import embed
 from metamae.cli.evaluate import evaluate
+from metamae.cli.fewshot import fewshot
+from metamae.cli.finetune import finetune, predict
 from metamae.cli.impute import impute
 from metamae.cli.inspect import inspect
 from metamae.cli.list import list_plugins
@@ -37,8 +39,10 @@ app = App(
     # It would end the program without a word; `main` says that it was stopped.
     suppress_keyboard_interrupt=False,
 )
-for command in (inspect, pretrain, embed, evaluate, detect, impute, search, report, demo, bench):
+for command in (inspect, pretrain, embed, evaluate, fewshot, detect, impute, search, report, demo, bench):
     app.command(command)
+app.command(finetune)
+app.command(predict)
 app.command(list_plugins, name="list")
 
 

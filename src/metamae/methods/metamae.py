@@ -96,10 +96,13 @@ class MetaMAE(Method):
         return self.losses(batch, tokens, mask, self.support(tokens, mask, rng), rng)
 
     def support(self, tokens: Tokens, mask: Mask, rng: torch.Generator) -> Tensor:
-        """Tokens that the inner step may look at, (B, N): the visible, and a few next to them."""
+        """Tokens that the inner step may look at, (B, N): the visible, and a few next to them.
+
+        The visible only, where nothing is learnt: what is predicted has then not been seen.
+        """
         visible = mask.visible(tokens.padding)
         most = self.most_beside(mask)
-        if most == 0:
+        if most == 0 or not self.training:
             return visible
         draws = torch.rand(visible.shape, generator=rng, device=visible.device)
         # A fixed number of candidates, of which so many are taken that each hidden token has the

@@ -128,7 +128,7 @@ def evaluate(  # noqa: PLR0913  # one argument per choice of the user
     chosen = [EVALUATIONS.build(name) for name in evaluations]
     records = read_sound(pretrained, data, skip_bad, settings)
     names = [name.strip() for name in label.split(",")]
-    _check_no_leak(pretrained, names)
+    check_no_input(pretrained, names)
     other = None if test is None else read_sound(pretrained, test, skip_bad, settings)
     trial = divide(
         records, label, test=other, group=group, task=task, test_share=test_share, seed=seed
@@ -171,7 +171,8 @@ def evaluate(  # noqa: PLR0913  # one argument per choice of the user
     return found
 
 
-def _check_no_leak(pretrained: Pretrained, names: list[str]) -> None:
+def check_no_input(pretrained: Pretrained, names: list[str]) -> None:
+    """Raise DataError if a label is none, or was an input of the encoder."""
     inputs = pretrained.schema.modality.columns
     for name in names:
         if name in inputs:
