@@ -13,6 +13,7 @@ METHODS = Registry(
         "emix": "EMix",
         "shed": "ShED",
         "capri": "Capri",
+        "psco": "PsCo",
         "random_teacher": "RandomTeacher",
     },
 )
