@@ -3,13 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test lint types check slow bench clean
+.PHONY: demo test test-browser lint types check slow bench clean
 
 demo: $(STAMP)
 	$(BIN)/metamae demo --overwrite
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2
+
+# Needs a Chromium: Debian's package, or `playwright install chromium`.
+test-browser: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[browser]"
+	$(BIN)/python -m pytest -q tests/report/test_browser.py
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

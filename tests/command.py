@@ -55,8 +55,9 @@ def metamae(*arguments: Any) -> Said:
 
 
 def pretrain(data: Path, out: Path, *options: Any, **values: Any) -> Said:
-    """Run `metamae pretrain` with the tiny network and other settings."""
-    return metamae("pretrain", data, "--out", out, *options, *settings(**TINY, **values))
+    """Run `metamae pretrain` with the tiny network and other settings, without a report."""
+    given = ("--no-report", *options, *settings(**TINY, **values))
+    return metamae("pretrain", data, "--out", out, *given)
 
 
 def refused(said: Said) -> str:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from metamae.errors import TrainingError as TrainingError
     from metamae.estimator import Embedder as Embedder
     from metamae.pretrained import Pretrained as Pretrained
+    from metamae.pretrained import from_pretrained as from_pretrained
     from metamae.pretrained import load as load
     from metamae.records import Records as Records
+    from metamae.verbs.attribute import attribute_tokens as attribute_tokens
     from metamae.verbs.demo import demo as demo
     from metamae.verbs.detect import detect as detect
     from metamae.verbs.embed import embed as embed
@@ -39,8 +41,10 @@ _HOME = {
     "TrainingError": "errors",
     "Embedder": "estimator",
     "Pretrained": "pretrained",
+    "from_pretrained": "pretrained",
     "load": "pretrained",
     "Records": "records",
+    "attribute_tokens": "verbs.attribute",
     "demo": "verbs.demo",
     "detect": "verbs.detect",
     "embed": "verbs.embed",

@@ -24,7 +24,7 @@ SET_ASIDE = "set_aside.jsonl"
 TUNING = "tuning.json"
 WRITTEN = (
     *(CONFIG, SCHEMA, MODEL, METRICS, RESULTS, CHECKPOINTS, SET_ASIDE),
-    *("nonfinite", "tensorboard", TUNING, "search"),
+    *("nonfinite", "tensorboard", TUNING, "search", "report.html"),
 )
 """All that a run writes into its folder: the only names that are ever removed from it."""
 

@@ -1,8 +1,8 @@
 """Predict tokens that a caller chooses to hide, with any method that reconstructs.
 
-Training draws what it hides, and MetaMAE's inner step then sees a few of the hidden tokens. Here
-nothing is drawn: what is hidden is given, and the inner step sees visible tokens only, since a
-value that is missing, or that is to be judged, must not help to predict itself.
+Training draws what it hides. Here nothing is drawn: what is hidden is given. In evaluation mode the
+inner step sees visible tokens only: a value that is missing, or that is to be judged, does not
+help to predict itself.
 """
 
 import copy
@@ -61,11 +61,6 @@ def predict_hidden(method: Method, batch: Batch, hidden: Tensor) -> Reconstructi
     # A shallow copy shares all weights; what is set below is set in the copy alone.
     chosen: Any = copy.copy(method)
     chosen.masking = _Chosen(hidden)
-    if hasattr(method, "support_share"):
-        chosen.support_share = 0.0
-    if hasattr(method, "second_order"):
-        # The step is the same; only a derivative through it would need more.
-        chosen.second_order = False
     generator = torch.Generator(hidden.device).manual_seed(0)
     found: Reconstruction = chosen.reconstruct(batch, generator)
     return found

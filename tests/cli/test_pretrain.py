@@ -23,6 +23,15 @@ def test_a_run_says_what_it_does_on_standard_error(data, tmp_path):
     assert "R²" in said.err and all(line for line in rest)
 
 
+def test_a_report_is_written_at_the_end(data, tmp_path):
+    command = ("pretrain", data / "series.npz", *settings(**TINY, steps=2))
+    said = metamae(*command, "--out", tmp_path / "run")
+    assert said.status == 0 and "no report" not in said.err
+    assert "<html" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert metamae(*command, "--out", tmp_path / "other", "--no-report").status == 0
+    assert not (tmp_path / "other" / "report.html").exists()
+
+
 def test_metrics_hold_what_was_promised(data, tmp_path):
     assert pretrain(data / "series.npz", tmp_path / "run", steps=6, log_every=2).status == 0
     lines = read_metrics(tmp_path / "run" / "metrics.jsonl")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
+from metamae.cli.attribute import attribute
 from metamae.cli.bench import bench
 from metamae.cli.console import fail
 from metamae.cli.demo import demo
@@ -39,7 +40,20 @@ app = App(
     # It would end the program without a word; `main` says that it was stopped.
     suppress_keyboard_interrupt=False,
 )
-for command in (inspect, pretrain, embed, evaluate, fewshot, detect, impute, search, report, demo, bench):
+for command in (
+    inspect,
+    pretrain,
+    embed,
+    evaluate,
+    fewshot,
+    attribute,
+    detect,
+    impute,
+    search,
+    report,
+    demo,
+    bench,
+):
     app.command(command)
 app.command(finetune)
 app.command(predict)

@@ -36,6 +36,7 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
     overwrite: Flag = False,
     device: str = "auto",
     tensorboard: Flag = False,
+    no_report: Flag = False,
 ) -> int:
     """Learn an encoder from unlabelled data.
 
@@ -65,11 +66,13 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
         overwrite: Remove the run in --out if there is one.
         device: cpu, cuda, or auto.
         tensorboard: Write TensorBoard files too.
+        no_report: Do not write report.html into the folder of the run.
     """
     show_log()
     from metamae.config import read_config_file
     from metamae.training.settings import BUDGETS
     from metamae.verbs.pretrain import pretrain as plain
+    from metamae.verbs.report import report_quietly
     from metamae.verbs.tune import pretrain_tuned
 
     settings: dict[str, Any] = {} if config is None else read_config_file(config)
@@ -90,16 +93,15 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
     with progress_bar("pretraining") as bar:
 
         def observe(progress: Any, done: float, line: dict[str, Any]) -> None:
-            task = bar.task_ids[0]
-            bar.update(task, completed=done)
+            bar.update(bar.task_ids[0], completed=done)
             if "loss" in line:
-                bar.update(task, note=f"step {progress.step}  loss {line['loss']:.3f}")
+                tell(f"step {progress.step}  loss {line['loss']:.3f}", done)
 
         def tell(trial: str, done: float) -> None:
             bar.update(bar.task_ids[0], completed=done, note=trial)
 
         verb = partial(pretrain_tuned, stage=tell) if tune else plain
-        _, outcome = verb(
+        written, outcome = verb(
             data,
             out,
             settings=settings,
@@ -113,10 +115,12 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
             tensorboard=tensorboard,
             observe=observe,
         )
-    return report(out, outcome)
+    if outcome.interrupted is None and not no_report:
+        report_quietly(written, data, out)
+    return tell_end(out, outcome)
 
 
-def report(out: Path, outcome: Any) -> int:
+def tell_end(out: Path, outcome: Any) -> int:
     """Say how a run ended, and return the exit status."""
     import logging
 

@@ -1,0 +1,90 @@
+"""How the parts of a sample are shown, and what a method made of one of which it saw a part."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metamae.errors import DataError
+
+KINDS = ("image", "spectrogram", "volume", "curve", "letters", "row", "points")
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a sample, or one part of it, is shown.
+
+    Attributes:
+        kind: One of `KINDS`. An image has values (C, H, W), a spectrogram (1, bands, frames), a
+            volume (C, depth, H, W), a curve (C, L), a set of points (points, C); letters are a
+            list of symbols and a row a list of cells.
+        part: Name of the part in a mixture; empty for a whole sample.
+        names: Of the cells of a row.
+        dims: Coordinates of a point; its further values are features.
+
+    Raises:
+        DataError: If there is no such kind.
+    """
+
+    kind: str
+    part: str = ""
+    names: tuple[str, ...] = ()
+    dims: int = 2
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise DataError(f"Form.kind must be one of {', '.join(KINDS)}; got {self.kind!r}.")
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a method predicts for one part of a sample.
+
+    Attributes:
+        values: In the form of the original.
+        chances: Probability of each value, between 0 and 1; None for a value that has none.
+    """
+
+    values: Any
+    chances: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One part of a sample of which a method saw a part.
+
+    Attributes:
+        form: How it is shown.
+        original: Its values in the user's units, as `Form` says.
+        hidden: True where a value was hidden: of the shape of the original, one per symbol or
+            one per cell.
+        before: What the method predicts before its inner step.
+        after: The same after it; None for a method that has none.
+    """
+
+    form: Form
+    original: Any
+    hidden: NDArray[np.bool_]
+    before: Guess
+    after: Guess | None = None
+
+    @property
+    def guesses(self) -> list[tuple[str, Guess]]:
+        """Each prediction with what it is called."""
+        if self.after is None:
+            return [("completed", self.before)]
+        return [("before the inner step", self.before), ("after the inner step", self.after)]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample, whole.
+
+    Attributes:
+        name: What its source calls it.
+        parts: How each part is shown, and its values; a part that is missing is left out.
+    """
+
+    name: str
+    parts: tuple[tuple[Form, Any], ...]
