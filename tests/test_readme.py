@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_blocks_are_found() -> None:
-    assert [name for name, _, _ in BLOCKS] == ["quick start", "python", "load", "schema"]
+    assert [name for name, _, _ in BLOCKS] == ["quick start", "python", "load", "schema", "uses"]
 
 
 @pytest.mark.parametrize(("name", "language", "code"), BLOCKS, ids=[b[0] for b in BLOCKS])
@@ -33,5 +33,8 @@ def test_block(name: str, language: str, code: str, folder: Path) -> None:
     if name == "quick start":
         assert "Pretraining" in done.stdout
         assert (folder / "vectors.parquet").is_file()
+    if name == "uses":
+        assert (folder / "scores.parquet").is_file()
+        assert "<html" in (folder / "run" / "report.html").read_text(encoding="utf-8")
     if name == "python":
         assert float(done.stdout) > 0.5
