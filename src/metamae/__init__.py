@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from metamae.errors import MetaMAEError as MetaMAEError
     from metamae.errors import TrainingError as TrainingError
     from metamae.estimator import Embedder as Embedder
+    from metamae.finetuning.finetuned import Finetuned as Finetuned
+    from metamae.finetuning.finetuned import load_finetuned as load_finetuned
     from metamae.pretrained import Pretrained as Pretrained
     from metamae.pretrained import from_pretrained as from_pretrained
     from metamae.pretrained import load as load
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
     from metamae.verbs.detect import detect as detect
     from metamae.verbs.embed import embed as embed
     from metamae.verbs.evaluate import evaluate as evaluate
+    from metamae.verbs.export import export as export
     from metamae.verbs.fewshot import fewshot as fewshot
+    from metamae.verbs.finetune import finetune as finetune
+    from metamae.verbs.finetune import predict as predict
     from metamae.verbs.impute import impute as impute
     from metamae.verbs.inspect import inspect as inspect
     from metamae.verbs.pretrain import pretrain as pretrain
@@ -49,9 +54,14 @@ _HOME = {
     "detect": "verbs.detect",
     "embed": "verbs.embed",
     "evaluate": "verbs.evaluate",
+    "export": "verbs.export",
     "fewshot": "verbs.fewshot",
+    "finetune": "verbs.finetune",
+    "Finetuned": "finetuning.finetuned",
     "impute": "verbs.impute",
+    "load_finetuned": "finetuning.finetuned",
     "inspect": "verbs.inspect",
+    "predict": "verbs.finetune",
     "pretrain": "verbs.pretrain",
     "search": "verbs.search",
 }

@@ -134,7 +134,7 @@ def evaluate(  # noqa: PLR0913  # one argument per choice of the user
         records, label, test=other, group=group, task=task, test_share=test_share, seed=seed
     )
     train, held = pretrained.records(trial.train), pretrained.records(trial.test)
-    notes = _notes(pretrained, _seen(pretrained, records if test is None else trial.test))
+    notes = notes_on(pretrained, records if test is None else trial.test)
     features = represent(pretrained, train, held, seed=seed)
     judgements = tuple(
         judge(
@@ -184,9 +184,10 @@ def check_no_input(pretrained: Pretrained, names: list[str]) -> None:
         raise DataError(f"Evaluate.label must name a field; got {names}.{did_you_mean('', inputs)}")
 
 
-def _notes(pretrained: Pretrained, seen: bool) -> list[str]:
+def notes_on(pretrained: Pretrained, test: Records) -> list[str]:
+    """Say what a reader should know of a run that is tested on some samples."""
     notes = []
-    if seen:
+    if _seen(pretrained, test):
         notes.append(
             "the encoder saw the test samples during pretraining, without their labels; a test "
             "file of its own (--test) would be stricter"
