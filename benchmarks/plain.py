@@ -31,10 +31,14 @@ class PlainMetaMAE(MetaMAE):
     def adapt(
         self, latent: Tensor, batch: Batch, tokens: Tokens, mask: Mask, support: Tensor
     ) -> Adapted:
-        errors = self.decoder.errors(latent, mask, tokens.padding, batch, twice=True)
-        (gradient,) = torch.autograd.grad(
-            self.inner_loss(errors, support), latent, create_graph=True
-        )
+        # The gradient is needed at evaluation too, where nothing else asks for one.
+        with torch.enable_grad():
+            if not latent.requires_grad:
+                latent = latent.detach().requires_grad_()
+            errors = self.decoder.errors(latent, mask, tokens.padding, batch, twice=True)
+            (gradient,) = torch.autograd.grad(
+                self.inner_loss(errors, support), latent, create_graph=True
+            )
         return Adapted(latent - self.inner_lr * gradient, errors.detach())
 
 

@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metamae.artifact import build_from, build_run, load_model, read_run
+from metamae.artifact import CONFIG, build_from, build_run, load_model, read_run
 from metamae.aside import Aside
 from metamae.backbone import Backbone
 from metamae.config import Config
 from metamae.embedding import Progress, Vectors, embed_samples, embed_tokens
 from metamae.errors import ConfigError
 from metamae.methods.base import Method
+from metamae.portable.card import read_findings, read_last, write_card
+from metamae.portable.folder import is_portable, read_portable, write_portable
 from metamae.records import Records
 from metamae.schema import Schema
 from metamae.vetting import look_through, without_samples
@@ -51,6 +53,7 @@ class Pretrained:
         config: Every setting of the run.
         finished: Whether the run used its whole budget.
         adapted: Whether to embed samples after the method's inner step.
+        folder: Where it was loaded from; None if it was not.
     """
 
     module: Method
@@ -58,6 +61,7 @@ class Pretrained:
     config: Config
     finished: bool = True
     adapted: bool = False
+    folder: Path | None = None
 
     @property
     def encoder(self) -> Backbone:
@@ -123,6 +127,35 @@ class Pretrained:
             after=None if found.after is None else tokenizer.decode(found.after, batch),
         )
 
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the encoder to a folder to hand on, in the form of Hugging Face, with a model card.
+
+        The card quotes what `metamae evaluate` found in the folder that this was loaded from.
+
+        Args:
+            folder: New or empty; `from_pretrained` reads it.
+
+        Raises:
+            ConfigError: If embeddings are adapted, for which the decoder would be needed.
+            ArtifactError: If something is there, or the folder cannot be written.
+        """
+        if self.adapted:
+            raise ConfigError(
+                "Pretrained.adapted must be False for an encoder to be handed on; got True, and "
+                "the inner step needs the decoder. metamae.load(run) without adapted would do."
+            )
+        backbone = self.module.backbone
+        card = write_card(
+            self.config,
+            self.schema,
+            finished=self.finished,
+            width=self.embedding_width,
+            num_weights=sum(weight.numel() for weight in backbone.parameters()),
+            findings=read_findings(self.folder),
+            last=read_last(self.folder),
+        )
+        write_portable(Path(folder), backbone, self.config, self.schema, self.finished, card)
+
     def untrained(self) -> "Pretrained":
         """Return the same network with fresh weights: what the training has to beat.
 
@@ -130,7 +163,7 @@ class Pretrained:
         """
         fresh = build_from(self.config, self.schema.modality, seed=self.config.seed + 1)
         device = next(self.module.parameters()).device
-        return replace(self, module=fresh.to(device).eval(), finished=True)
+        return replace(self, module=fresh.to(device).eval(), finished=True, folder=None)
 
     def records(self, data: Any) -> Records:
         """Read data down to the columns that are input.
@@ -152,7 +185,7 @@ def load(run: str | Path, *, adapted: bool = False, device: str = "auto") -> Pre
     """Load a pretrained encoder from the folder of a run.
 
     Args:
-        run: The folder that was --out of `metamae pretrain`.
+        run: The folder that was --out of `metamae pretrain`, or one of `save_pretrained`.
         adapted: Whether to embed samples after the method's inner step.
         device: Where to compute: "cpu", "cuda", or "auto".
 
@@ -161,13 +194,39 @@ def load(run: str | Path, *, adapted: bool = False, device: str = "auto") -> Pre
         ConfigError: If embeddings are to be adapted by a method that has no inner step.
     """
     folder = Path(run)
+    if not (folder / CONFIG).exists() and is_portable(folder):
+        return from_pretrained(folder, adapted=adapted, device=device)
     config, schema = read_run(folder)
     method = build_run(folder, config, schema.modality)
     finished = bool(load_model(folder, method).get("finished"))
     if adapted:
         method.adapted()
     method.to(pick_device(device)).eval()
-    return Pretrained(method, schema, config, finished, adapted)
+    return Pretrained(method, schema, config, finished, adapted, folder)
+
+
+def from_pretrained(
+    folder: str | Path, *, adapted: bool = False, device: str = "auto"
+) -> Pretrained:
+    """Load an encoder from a folder that `Pretrained.save_pretrained` wrote.
+
+    It embeds, and can be evaluated and searched with; it has no decoder.
+
+    Args:
+        folder: The folder; nothing is ever fetched.
+        adapted: Must be False, since the inner step needs the decoder.
+        device: Where to compute: "cpu", "cuda", or "auto".
+
+    Raises:
+        ArtifactError: If it is no such folder, or damaged.
+        ConfigError: If embeddings are to be adapted.
+    """
+    folder = Path(folder)
+    module, config, schema, finished = read_portable(folder)
+    if adapted:
+        module.adapted()
+    module.to(pick_device(device)).eval()
+    return Pretrained(module, schema, config, finished, folder=folder)
 
 
 def take(run: "str | Path | Pretrained", *, adapted: bool = False, device: str) -> Pretrained:

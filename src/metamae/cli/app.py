@@ -13,6 +13,7 @@ from metamae.cli.demo import demo
 from metamae.cli.detect import detect
 from metamae.cli.embed import embed
 from metamae.cli.evaluate import evaluate
+from metamae.cli.export import export
 from metamae.cli.fewshot import fewshot
 from metamae.cli.finetune import finetune, predict
 from metamae.cli.impute import impute
@@ -57,6 +58,7 @@ for command in (
     app.command(command)
 app.command(finetune)
 app.command(predict)
+app.command(export)
 app.command(list_plugins, name="list")
 
 
