@@ -56,7 +56,7 @@ def metamae(*arguments: Any) -> Said:
 
 def pretrain(data: Path, out: Path, *options: Any, **values: Any) -> Said:
     """Run `metamae pretrain` with the tiny network and other settings, without a report."""
-    given = ("--no-report", *options, *settings(**TINY, **values))
+    given = ("--skip-report", *options, *settings(**TINY, **values))
     return metamae("pretrain", data, "--out", out, *given)
 
 

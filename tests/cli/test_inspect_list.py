@@ -78,6 +78,7 @@ def test_list_shows_every_plugin_with_its_settings(kind):
         "modalities": ["grid", "symbols", "table", "cell=auto"],
         "maskings": ["random", "block", "span", "ratio="],
         "evaluations": ["linear_probe", "knn"],
+        "detectors": ["flow", "memory", "mahalanobis", "reconstruction"],
         "readers": ["csv", "npy", "npz", "parquet", "images"],
     }[kind]
     for name in known:

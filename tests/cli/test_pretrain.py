@@ -28,7 +28,7 @@ def test_a_report_is_written_at_the_end(data, tmp_path):
     said = metamae(*command, "--out", tmp_path / "run")
     assert said.status == 0 and "no report" not in said.err
     assert "<html" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert metamae(*command, "--out", tmp_path / "other", "--no-report").status == 0
+    assert metamae(*command, "--out", tmp_path / "other", "--skip-report").status == 0
     assert not (tmp_path / "other" / "report.html").exists()
 
 

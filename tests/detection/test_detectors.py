@@ -160,7 +160,7 @@ def test_the_base_is_learnt_and_helps():
     """Tokens whose spread no coupling can change: only a base of another variance fits them."""
     rng = np.random.default_rng(0)
     rows = rng.standard_t(3, size=(4000, 4))
-    detector = make("flow", steps=60)
+    detector = make("flow", steps=200)
     detector.fit(described(rows, 4), 0)
     assert detector.flow.log_variance.abs().max() > 0.05
     learnt = detector.score(described(rows, 4))["flow"].tokens.mean()

@@ -76,6 +76,7 @@ def test_all_forms_agree_with_torch_in_value_and_gradient(form, padding):
 @pytest.mark.parametrize("padding", [None, padded()], ids=["whole", "padded"])
 def test_second_derivative_is_right(few, monkeypatch, padding):
     monkeypatch.setattr(attention, "FEW_KEYS", few)
+
     def twice(*qkv):
         return attend(*qkv, padding, twice=True)
 

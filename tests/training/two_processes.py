@@ -37,7 +37,10 @@ def prepare(case: str) -> Method:
     name, settings = CASES[case]
     method = make_method(spec, name, **settings)
     method.masking = ByValue(ratio=0.75)
-    return method.eval()  # no dropout; the gradient does not mind
+    encoder = method.backbone.encoder
+    for part in (encoder, *encoder.blocks):
+        part.dropout = 0.0
+    return method.train()
 
 
 def gradients(method: torch.nn.Module, share: slice) -> dict[str, Tensor]:

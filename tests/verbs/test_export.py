@@ -1,5 +1,7 @@
 import json
 import sys
+import zipfile
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -11,6 +13,10 @@ from metamae.portable import program
 from metamae.records import Records
 from metamae.schema import Schema
 
+needs_onnx = pytest.mark.skipif(
+    any(find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")),
+    reason="the extra 'onnx' is not installed",
+)
 SOURCES = {"series": "series.npz", "table": "table.csv", "words": "words.csv"}
 
 
@@ -131,10 +137,31 @@ def test_missing_libraries_are_named(runs, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def test_no_sample_of_the_user_is_in_a_program(runs, data, tmp_path):
+    x = np.load(data / "series.npz")["X"]
+    run = load(runs / "series")
+    export(run, tmp_path / "out", data=x)
+    samples = program.look_at(run.schema.modality, run.records(x))
+    batch = program.whole_batch(run.schema.modality, samples.pieces, samples.order[:1])
+    with zipfile.ZipFile(tmp_path / "out" / "program.pt2") as archive:
+        everything = b"".join(archive.read(name) for name in archive.namelist())
+    assert batch["cells"].numpy().tobytes()[:32] not in everything
+
+
+@needs_onnx
+def test_an_onnx_model_takes_samples_of_any_length(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = np.empty(40, dtype=object)
+    rows[:] = [rng.normal(size=(2, n)).astype(np.float32) for n in rng.integers(20, 99, 40)]
+    records = Records({"X": rows}, "ragged")
+    run, _ = pretrain(records, settings={**TINY, "steps": 1, "modality": "series"})
+    facts = export(run, tmp_path / "out", format="onnx", data=records)
+    assert [one["shape"][1] for one in facts["inputs"] if one["name"] == "cells"] == ["length"]
+
+
+@needs_onnx
 @pytest.mark.parametrize("name", ["series", "words"])
 def test_an_onnx_model_gives_the_vectors_of_its_source(runs, data, tmp_path, name):
-    for library in ("onnx", "onnxscript", "onnxruntime"):
-        pytest.importorskip(library, reason="the extra 'onnx' is not installed")
     out = tmp_path / "out"
     facts = export(runs / name, out, format="onnx", data=data / SOURCES[name])
     assert sorted(path.name for path in out.iterdir()) == [

@@ -22,6 +22,7 @@ from metamae.cli.list import list_plugins
 from metamae.cli.pretrain import pretrain
 from metamae.cli.report import report
 from metamae.cli.search import search
+from metamae.cli.serve import serve
 from metamae.errors import MetaMAEError
 
 USER_MISTAKE = 2
@@ -59,6 +60,7 @@ for command in (
 app.command(finetune)
 app.command(predict)
 app.command(export)
+app.command(serve)
 app.command(list_plugins, name="list")
 
 

@@ -36,7 +36,7 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
     overwrite: Flag = False,
     device: str = "auto",
     tensorboard: Flag = False,
-    no_report: Flag = False,
+    skip_report: Flag = False,
 ) -> int:
     """Learn an encoder from unlabelled data.
 
@@ -66,7 +66,7 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
         overwrite: Remove the run in --out if there is one.
         device: cpu, cuda, or auto.
         tensorboard: Write TensorBoard files too.
-        no_report: Do not write report.html into the folder of the run.
+        skip_report: Do not write report.html into the folder of the run.
     """
     show_log()
     from metamae.config import read_config_file
@@ -115,7 +115,7 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
             tensorboard=tensorboard,
             observe=observe,
         )
-    if outcome.interrupted is None and not no_report:
+    if outcome.interrupted is None and not skip_report:
         report_quietly(written, data, out)
     return tell_end(out, outcome)
 
