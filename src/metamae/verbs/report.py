@@ -144,17 +144,12 @@ def report(  # noqa: PLR0913  # one argument per choice of the user
 def report_quietly(pretrained: Pretrained, data: Any, folder: Path) -> Path | None:
     """Write a page at the end of a training, or say in the log why there is none.
 
-    Where nothing was learnt since the last one, as when a finished run is resumed, it stays.
-
     Args:
         pretrained: What `pretrain` returned.
         data: What it learnt from.
         folder: Folder of the run.
     """
-    page, weights = folder / REPORT, folder / artifact.MODEL
     try:
-        if page.exists() and page.stat().st_mtime >= weights.stat().st_mtime:
-            return page
         return report(pretrained, data, folder=folder, points=QUICK)
     except MetaMAEError as error:
         log.warning("no report was written: %s", error)
