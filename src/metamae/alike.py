@@ -10,13 +10,11 @@ import numpy as np
 import torch
 
 from metamae.columns import Index
-from metamae.embedding import by_length
+from metamae.embedding import TOKENS, by_length
 from metamae.modalities.base import Modality
 from metamae.records import Records
 from metamae.training.batches import to_device
 from metamae.types import Batch
-
-TOKENS = {"cpu": 2048, "cuda": 65536}  # of a micro-batch, as when samples are embedded
 
 
 def micro_batches(

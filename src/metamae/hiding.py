@@ -13,7 +13,7 @@ from torch import Tensor
 
 from metamae.errors import ConfigError
 from metamae.masking.base import Masking
-from metamae.methods.base import Method, Reconstruction
+from metamae.methods.base import Method, Reconstruction, positions
 from metamae.types import Batch, Mask, Tokens
 
 LONGEST = 8192  # tokens of a sample up to which the order of the turns is one for all lengths
@@ -68,15 +68,12 @@ def predict_hidden(method: Method, batch: Batch, hidden: Tensor) -> Reconstructi
 
 def mask_of(hidden: Tensor, padding: Tensor | None) -> Mask:
     """Return the mask that hides just these tokens, (B, N), as many as each sample has."""
-    N = hidden.shape[1]
     if padding is not None:
         hidden = hidden & ~padding
     visible = ~hidden if padding is None else ~(hidden | padding)
     most = max(1, int(visible.sum(dim=1).max()))
-    # Visible tokens first and in their order; N stands for "none" while sorting.
-    places = torch.arange(N, device=hidden.device).expand_as(hidden)
-    kept = places.masked_fill(~visible, N).sort(dim=1).values[:, :most]
-    return Mask(hidden, kept.masked_fill(kept == N, -1), short=bool((kept == N).any()))
+    kept = positions(visible, most)
+    return Mask(hidden, kept, short=bool((kept < 0).any()))
 
 
 def turns(there: Tensor, ratio: float, seed: int, draws: int = 1) -> list[Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from metamae.alike import micro_batches
 from metamae.backbone import Backbone
 from metamae.columns import Index
+from metamae.embedding import MULTIPLE
 from metamae.modalities.base import Modality
 from metamae.parts.slots import find_slots
 from metamae.pretrained import Pretrained
@@ -23,7 +24,6 @@ from metamae.records import Records
 from metamae.types import Batch, Tokens
 
 Floats = NDArray[np.float64]
-MULTIPLE = 8  # tokens are padded to it, as they are when samples are embedded
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metamae.alike import TOKENS
 from metamae.columns import Index, Stretches
-from metamae.embedding import by_length
+from metamae.embedding import TOKENS, by_length
 from metamae.hiding import check_reconstructs, predict_hidden
 from metamae.imputation.gaps import (
     Opened,

@@ -14,7 +14,7 @@ from torch import Tensor
 # Below this many tokens the explicit form won every CPU timing, first derivative included;
 # above it the (N, N) scores cost more than they save.
 LONG = 384
-# Below this many keys, PyTorch's softmax over the last axis takes 4 to 30 times as long on a CPU
+# Below this many keys, PyTorch's softmax over the last axis takes 10 to 30 times as long on a CPU
 # (its vectors hold 16 numbers) as over the last but one; few visible tokens are the usual case.
 FEW_KEYS = 16
 

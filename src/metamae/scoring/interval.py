@@ -92,6 +92,13 @@ def percentile_interval(scores: Floats) -> Interval:
     return float(low), float(high)
 
 
+def mean_interval(values: Floats) -> Interval:
+    """Return the 95 % interval of the mean of independent values, (n,); always the same one."""
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, len(values), (RESAMPLES, len(values)))
+    return percentile_interval(values[drawn].mean(axis=1))
+
+
 def bootstrap_interval(
     metric: Metric,
     y: Array,

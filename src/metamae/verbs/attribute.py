@@ -16,14 +16,12 @@ from metamae.errors import ConfigError, DataError
 from metamae.pretrained import Pretrained, read_sound, take
 from metamae.records import Records
 from metamae.representations import embeddings
-from metamae.scoring.interval import percentile_interval
+from metamae.scoring.interval import mean_interval
 from metamae.scoring.task import Array, labelled
 from metamae.trial import divide
 from metamae.verbs.evaluate import check_no_input
 from metamae.verbs.outputs import check_out
 from metamae.verbs.vector_files import sample_names
-
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,7 @@ class Importance:
         found = {}
         for name, curve in self.curves.items():
             area = curve.mean(axis=1)
-            drawn = np.random.default_rng(0).integers(0, len(area), (RESAMPLES, len(area)))
-            found[name] = (float(area.mean()), *percentile_interval(area[drawn].mean(axis=1)))
+            found[name] = (float(area.mean()), *mean_interval(area))
         return found
 
     def to_dict(self) -> dict[str, Any]:

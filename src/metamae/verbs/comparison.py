@@ -9,7 +9,8 @@ from metamae import artifact
 from metamae.atomic import write_text_atomically
 from metamae.errors import ConfigError
 from metamae.report.compare import Run, flatten, write_comparison
-from metamae.verbs.report import page_path, read_metrics, read_results
+from metamae.verbs.outputs import check_out
+from metamae.verbs.report import KINDS, read_metrics, read_results
 
 COMPARISON = "comparison.html"
 MOST_RUNS = 12
@@ -34,7 +35,8 @@ def compare(
     """
     if not 2 <= len(runs) <= MOST_RUNS:
         raise ConfigError(f"Report.runs must be 2 to {MOST_RUNS} to compare; got {len(runs)}.")
-    path = page_path(Path(), COMPARISON if out is None else out, overwrite)
+    page = Path(COMPARISON if out is None else out)
+    path = check_out(page, KINDS, overwrite, "Report")
     folders = [Path(run) for run in runs]
     found = []
     for name, folder in zip(_names(folders), folders, strict=True):

@@ -25,7 +25,7 @@ def facts_of(pretrained: Pretrained) -> dict[str, str]:
         "one sample": spec.describe(),
         "tokens of a sample": f"{'up to ' if spec.varies else ''}{spec.num_tokens:,}",
         "encoder": f"{weights:,} weights",
-        "embedding": f"{spec.embedding_width(pretrained.module.backbone.tokenizer.width)} numbers",
+        "embedding": f"{pretrained.embedding_width} numbers",
     }
     if data["set_aside"]:
         found["bad samples set aside"] = str(len(data["set_aside"]))

@@ -8,11 +8,11 @@ import numpy as np
 
 from metamae.columns import Index
 from metamae.embedding import Part, Progress, Vectors, embed_parts
-from metamae.errors import ArtifactError, ConfigError
+from metamae.errors import ConfigError
 from metamae.pretrained import Pretrained, read_sound, take
 from metamae.records import Records
-from metamae.registry import did_you_mean
 from metamae.verbs.identity import identity_of
+from metamae.verbs.outputs import check_out
 from metamae.verbs.unfinished import Unfinished
 from metamae.verbs.vector_files import WRITERS, Held, TokenVectors
 
@@ -66,7 +66,7 @@ def embed(
     """
     path = None if out is None else Path(out)
     if path is not None:
-        _check_out(path, overwrite)
+        check_out(path, list(WRITERS), overwrite, "Embed")
     pretrained = take(run, adapted=adapted, device=device)
     records = pretrained.records(read_sound(pretrained, data, skip_bad, settings))
     if path is None:
@@ -121,19 +121,3 @@ def _finish(
     # What is mapped stays on the disk, without a name, until the caller drops it.
     partial.clear()
     return mapped
-
-
-def _check_out(path: Path, overwrite: bool) -> None:
-    if path.suffix.lower() not in WRITERS:
-        raise ConfigError(
-            f"Embed.out must end in a known kind of file; got {str(path)!r}."
-            f"{did_you_mean(path.suffix, WRITERS)}"
-        )
-    if path.is_dir():
-        raise ArtifactError(f"{path} must be a file; got a folder. Choose another --out.")
-    if path.exists() and not overwrite:
-        raise ArtifactError(
-            f"{path} must not exist yet; it does. --overwrite replaces it, another --out keeps it."
-        )
-    if not path.parent.is_dir():
-        raise ArtifactError(f"{path} must lie in a folder; {path.parent} is none. Make it first.")

@@ -12,11 +12,9 @@ from metamae.episodes import MOST_ADAPTED, Floats, Sampler, accuracy, prepare
 from metamae.errors import DataError
 from metamae.pretrained import Pretrained, read_sound, take
 from metamae.representations import represent
-from metamae.scoring.interval import percentile_interval
+from metamae.scoring.interval import mean_interval
 from metamae.scoring.task import infer_task
 from metamae.verbs.evaluate import check_no_input
-
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class FewShot:
     @property
     def table(self) -> list[tuple[str, float, float, float]]:
         """Representation, mean accuracy, and the ends of its 95 % interval over episodes."""
-        return [(name, float(s.mean()), *self._interval(s)) for name, s in self.scores.items()]
+        return [(name, float(s.mean()), *mean_interval(s)) for name, s in self.scores.items()]
 
     @property
     def verdict(self) -> str:
@@ -50,7 +48,7 @@ class FewShot:
         ours, *others = self.scores
         best = max(others, key=lambda name: float(self.scores[name].mean()))
         difference = self.scores[ours] - self.scores[best]
-        low, high = self._interval(difference)
+        low, high = mean_interval(difference)
         word = "helped" if low > 0 else "did not help" if high < 0 else "made no clear difference"
         return (
             f"Pretraining {word}: {ours} minus {best} is {difference.mean():+.3f} "
@@ -72,11 +70,6 @@ class FewShot:
                 for name, mean, low, high in self.table
             ],
         }
-
-    def _interval(self, scores: Floats) -> tuple[float, float]:
-        rng = np.random.default_rng(0)
-        drawn = rng.integers(0, len(scores), (RESAMPLES, len(scores)))
-        return percentile_interval(scores[drawn].mean(axis=1))
 
 
 def fewshot(

@@ -19,6 +19,8 @@ def check_out(path: Path, kinds: Sequence[str], overwrite: bool, owner: str) -> 
             f"{owner}.out must end in a known kind of file; got {str(path)!r}."
             f"{did_you_mean(path.suffix, kinds)}"
         )
+    if path.is_dir():
+        raise ArtifactError(f"{path} must be a file; got a folder. Choose another --out.")
     if path.exists() and not overwrite:
         raise ArtifactError(
             f"{path} must not exist yet; it does. --overwrite replaces it, another --out keeps it."

@@ -17,7 +17,7 @@ from metamae.atomic import write_text_atomically
 from metamae.checks import check_at_least, check_one_of
 from metamae.columns import Index, decodes
 from metamae.embedding import Progress
-from metamae.errors import ArtifactError, ConfigError, DataError, MetaMAEError
+from metamae.errors import ConfigError, DataError, MetaMAEError
 from metamae.guess import LABELS
 from metamae.pretrained import Pretrained, load, read_sound
 from metamae.records import Records
@@ -27,6 +27,7 @@ from metamae.report.layout import WAYS, Colour, Layout, colour_by, lay_out
 from metamae.report.page import EXTREMES, Material, Points, write_page
 from metamae.verbs.describe import facts_of, fields_of
 from metamae.verbs.display import see_partly, see_whole
+from metamae.verbs.outputs import check_out
 from metamae.verbs.pretrain import split
 from metamae.verbs.vector_files import sample_names
 from metamae.version import VERSION
@@ -35,6 +36,7 @@ from metamae.vetting import without_samples
 log = logging.getLogger("metamae")
 
 REPORT = "report.html"
+KINDS = (".html", ".htm")  # of files that a page can be written to
 POINTS = 10_000
 """Samples on the map where nothing is said."""
 QUICK = 2_000
@@ -106,7 +108,7 @@ def report(  # noqa: PLR0913  # one argument per choice of the user
     check_at_least("Report.seed", seed, 0)
     check_one_of("Report.map", way, WAYS)
     where = _folder(run, folder)
-    path = page_path(where, out, overwrite)
+    path = where / REPORT if out is None else check_out(Path(out), KINDS, overwrite, "Report")
     pretrained = run if isinstance(run, Pretrained) else load(where, device=device)
     held, missing = _open(pretrained, data, skip_bad, settings or {})
     if held is None and label is not None:
@@ -134,7 +136,7 @@ def report(  # noqa: PLR0913  # one argument per choice of the user
         metrics=metrics,
         settings=pretrained.config.to_toml(),
         versions=versions(pretrained),
-        width=spec.embedding_width(pretrained.module.backbone.tokenizer.width),
+        width=pretrained.embedding_width,
         **shown,
     )
     write_text_atomically(path, write_page(page))
@@ -157,22 +159,6 @@ def report_quietly(pretrained: Pretrained, data: Any, folder: Path) -> Path | No
         # The weights are saved; whatever goes wrong here must not look like a failed training.
         log.warning("no report was written: %s: %s", type(error).__name__, error)
     return None
-
-
-def page_path(folder: Path, out: str | Path | None, overwrite: bool) -> Path:
-    """Return the file of a page.
-
-    Raises:
-        ArtifactError: If it is another one that is there already, or lies in no folder.
-    """
-    path = folder / REPORT if out is None else Path(out)
-    if out is not None and path.exists() and not overwrite:
-        raise ArtifactError(
-            f"{path} must not exist yet; it does. --overwrite replaces it, another --out keeps it."
-        )
-    if not path.parent.is_dir():
-        raise ArtifactError(f"{path} must lie in a folder; {path.parent} is none. Make it first.")
-    return path
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
