@@ -290,9 +290,9 @@ def test_runs_of_one_name_are_told_apart(runs, tmp_path):
     for name in ("a", "b"):
         shutil.copytree(runs / "series", tmp_path / name / "run")
     page = Page(
-        compare([tmp_path / "a" / "run", tmp_path / "b" / "run"], tmp_path / "c").read_text()
+        compare([tmp_path / "a" / "run", tmp_path / "b" / "run"], tmp_path / "c.html").read_text()
     )
     assert page.text("h1") == "a/run · b/run"
     both = [tmp_path / "a" / "run"] * 2
-    page = Page(compare(both, tmp_path / "d").read_text())
+    page = Page(compare(both, tmp_path / "d.html").read_text())
     assert page.text("h1") == ". (1) · . (2)"
