@@ -10,17 +10,19 @@ from metamae.methods.base import is_there
 from metamae.methods.shed import cycle, with_company
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(0, 1000))
-def test_a_cycle_is_one_ring_of_the_chosen(marks, seed):
-    chosen = torch.tensor([marks])
-    source = cycle(chosen, torch.rand(1, len(marks), generator=rng(seed)))[0]
-    ring = [n for n, mark in enumerate(marks) if mark]
-    assert all(source[n] == n for n in range(len(marks)) if n not in ring)
-    seen, at = [], ring[0] if ring else None
-    while at is not None and at not in seen:
-        seen.append(at)
-        at = int(source[at])
-    assert sorted(seen) == ring
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 2)), min_size=3, max_size=12), st.data())
+def test_a_cycle_is_one_ring_of_the_chosen_of_each_field(marks, data):
+    chosen, fields = (torch.tensor(one) for one in zip(*marks, strict=True))
+    scores = torch.rand(1, len(marks), generator=rng(data.draw(st.integers(0, 1000))))
+    source = cycle(chosen[None], scores, fields)[0]
+    assert all(source[n] == n for n in range(len(marks)) if not chosen[n])
+    for field in range(3):
+        ring = [n for n, (mark, own) in enumerate(marks) if mark and own == field]
+        seen, at = [], ring[0] if ring else None
+        while at is not None and at not in seen:
+            seen.append(at)
+            at = int(source[at])
+        assert sorted(seen) == ring
 
 
 @pytest.mark.parametrize("name", ["images", "codes of unequal length", "example of mixture"])
@@ -42,10 +44,14 @@ def test_one_chosen_alone_gets_company():
     chosen = torch.tensor([[True, False, False, False], [True, False, True, False]])
     there = torch.tensor([[True, True, True, False], [True, True, True, True]])
     scores = torch.tensor([[0.9, 0.1, 0.5, 0.8], [0.9, 0.1, 0.5, 0.8]])
-    found = with_company(chosen, there, scores)
+    found = with_company(chosen, there, scores, torch.zeros(4, dtype=torch.long))
     assert found.tolist() == [[True, False, True, False], [True, False, True, False]]
+    # In two fields there is one chosen in each, and the second row's third has nobody but the last.
+    found = with_company(chosen, there, scores, torch.tensor([0, 0, 1, 1]))
+    assert found.tolist() == [[True, True, False, False], [True, True, True, True]]
     alone = torch.tensor([[True, False]])
-    assert with_company(alone, alone, torch.rand(1, 2)).tolist() == [[True, False]]
+    found = with_company(alone, alone, torch.rand(1, 2), torch.zeros(2, dtype=torch.long))
+    assert found.tolist() == [[True, False]]
 
 
 @pytest.mark.parametrize("faithful", [False, True])

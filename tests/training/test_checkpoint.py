@@ -63,7 +63,7 @@ def test_a_checkpoint_brings_everything_back(tmp_path):
     assert same(capture(other.method, other.optimizer, other.rng), state)
     other.progress = progress
     batch = run.batches.read(0)
-    assert torch.equal(run.step(batch)["loss"], other.step(batch)["loss"])
+    assert torch.equal(run.step(batch).logs["loss"], other.step(batch).logs["loss"])
     assert same(weights(run), weights(other))
 
 

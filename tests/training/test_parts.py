@@ -325,7 +325,9 @@ def test_the_method_hears_of_each_update():
 
 def test_mixed_precision_is_off_on_a_cpu_unless_asked_for():
     batch = make_run().batches.read(0)
-    losses = {p: make_run(precision=p).step(batch)["loss"] for p in ("auto", "float32", "bfloat16")}
+    losses = {
+        p: make_run(precision=p).step(batch).logs["loss"] for p in ("auto", "float32", "bfloat16")
+    }
     assert torch.equal(losses["auto"], losses["float32"])
     assert losses["bfloat16"] == pytest.approx(float(losses["float32"]), rel=0.05)
     assert not torch.equal(losses["bfloat16"], losses["float32"])

@@ -71,15 +71,11 @@ class ShED(Method):
             chosen: True where a token swaps, (B, N).
             scores: Numbers between 0 and 1 that give the order, (B, N).
         """
-        if self.faithful:
-            return cycle(chosen, scores)
-        there, fields = is_there(tokens), tokens.fields
-        source = torch.arange(chosen.shape[1], device=chosen.device).expand_as(chosen)
-        for number in [None] if fields is None else range(int(fields.max()) + 1):
-            own = there if number is None else there & (fields == number)
-            some = with_company(chosen & own, own, scores)
-            source = torch.where(some, cycle(some, scores), source)
-        return source
+        fields = torch.zeros_like(chosen[0], dtype=torch.long)
+        if not self.faithful:
+            fields = fields if tokens.fields is None else tokens.fields
+            chosen = with_company(chosen, is_there(tokens), scores, fields)
+        return cycle(chosen, scores, fields)
 
     def average(self, values: Tensor, shuffled: Tensor, there: Tensor) -> Tensor:
         """Mean over the tokens, those shuffled having half of the weight, (B, N) -> ()."""
@@ -88,24 +84,39 @@ class ShED(Method):
         return (mean_where(values, shuffled) + mean_where(values, there & ~shuffled)) / 2
 
 
-def cycle(chosen: Tensor, scores: Tensor) -> Tensor:
-    """Send the chosen tokens of each sample round in one ring: position of their source, (B, N).
+def cycle(chosen: Tensor, scores: Tensor, fields: Tensor) -> Tensor:
+    """Send the chosen tokens of each field round in a ring: position of their source, (B, N).
 
     Args:
         chosen: True where a token takes part, (B, N).
-        scores: Numbers between 0 and 1 that give the order of the ring, (B, N).
+        scores: Numbers between 0 and 1 that give the order of the rings, (B, N).
+        fields: Field of each token, (N,), a number below N.
     """
-    order = scores.masked_fill(~chosen, 2.0).argsort(dim=1)  # the chosen come first
-    rank = torch.arange(chosen.shape[1], device=chosen.device).expand_as(order)
-    count = chosen.sum(dim=1, keepdim=True)
-    before = torch.where(rank == 0, (count - 1).clamp(min=0), rank - 1)
-    giver = torch.where(rank < count, order.gather(1, before), order)
+    N = chosen.shape[1]
+    # The chosen come first, those of a field together. Two sorts: a sum would round the scores.
+    order = scores.argsort(dim=1)
+    kinds = torch.where(chosen, fields, N).gather(1, order)
+    kinds, again = kinds.sort(dim=1, stable=True)
+    order = order.gather(1, again)
+    rank = torch.arange(N, device=chosen.device).expand_as(order)
+    begins = torch.cat([torch.ones_like(chosen[:, :1]), kinds[:, 1:] != kinds[:, :-1]], dim=1)
+    last = rank - 1 + in_field(chosen, fields).gather(1, order)
+    before = torch.where(begins, last.clamp(0, N - 1), rank - 1)
+    giver = torch.where(kinds < N, order.gather(1, before), order)
     return torch.empty_like(order).scatter(1, order, giver)
 
 
-def with_company(chosen: Tensor, there: Tensor, scores: Tensor) -> Tensor:
-    """Where one token alone is chosen, choose another one that is there, too, (B, N)."""
+def with_company(chosen: Tensor, there: Tensor, scores: Tensor, fields: Tensor) -> Tensor:
+    """Where one token of a field is chosen alone, choose another one that is there, too, (B, N)."""
     others = there & ~chosen
-    best = scores.masked_fill(~others, -1.0).argmax(dim=1, keepdim=True)
-    lonely = (chosen.sum(dim=1, keepdim=True) == 1) & others.any(dim=1, keepdim=True)
-    return chosen | torch.zeros_like(chosen).scatter(1, best, lonely)
+    own = fields.expand_as(chosen)
+    marks = scores.masked_fill(~others, -1.0)
+    best = torch.full_like(scores, -1.0).scatter_reduce(1, own, marks, "amax").gather(1, own)
+    return chosen | (others & (marks == best) & (in_field(chosen, fields) == 1))
+
+
+def in_field(chosen: Tensor, fields: Tensor) -> Tensor:
+    """Count the chosen tokens of each token's field, (B, N)."""
+    own = fields.expand_as(chosen)
+    counts = torch.zeros(own.shape, dtype=torch.long, device=own.device)
+    return counts.scatter_add(1, own, chosen.long()).gather(1, own)

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ from metamae.training.settings import TrainSettings
 from metamae.types import Batch
 
 MOST_ROLLBACKS = 3
+LAG = {"cuda": 1}
+"""Steps by type of device that are computed before their losses are looked at. Elsewhere none: the
+host computes itself and has nothing to wait for."""
 Observer = Callable[[Progress, float, dict[str, Any]], None]
 """Called after each step with progress, the share of the run that is done, and new metrics."""
 
@@ -43,6 +47,23 @@ class Outcome:
     progress: Progress
     interrupted: str | None
     health: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A step that was computed, or is being computed on a device.
+
+    Attributes:
+        batch: What it learnt from.
+        drawn: Number of that batch in the run, counted from 1.
+        fine: Whether loss and gradient are finite, (). If not, nothing was learnt.
+        logs: Its scalars.
+    """
+
+    batch: Batch
+    drawn: int
+    fine: torch.Tensor
+    logs: dict[str, torch.Tensor]
 
 
 class Run:
@@ -86,6 +107,8 @@ class Run:
         self.buffers = [b for name, b in method.named_buffers() if name in lasting]
         self.health: dict[str, float] = {}
         self.bad = 0  # batches skipped in a row
+        self.lag = LAG.get(device.type, 0)
+        self.waiting: deque[Taken] = deque()  # steps whose losses were not looked at yet
         last = checkpoint.latest(folder / "checkpoints") if folder and resume else None
         if last is not None:
             self.go_on(last)
@@ -118,7 +141,7 @@ class Run:
     def done(self) -> float:
         """Share of the budget that is used, between 0 and 1."""
         if self.total is not None:
-            return min(1.0, self.progress.step / self.total)
+            return min(1.0, (self.progress.step + len(self.waiting)) / self.total)
         assert self.settings.minutes is not None
         return min(1.0, self.progress.seconds / (60 * self.settings.minutes))
 
@@ -143,6 +166,7 @@ class Run:
                 line = self.advance(next(stream), since)
                 if line is not None and observe is not None:
                     observe(self.progress, self.done, line)
+            self.settle()
             if self.folder is not None and not finished:
                 self.save()
         if self.log is not None:
@@ -150,17 +174,21 @@ class Run:
         return Outcome(progress=self.progress, interrupted=interrupt.signal, health=self.health)
 
     def advance(self, batch: Batch, since: float) -> dict[str, Any] | None:
-        """Learn from a batch; return what was logged, or None if the batch was skipped."""
+        """Learn from a batch; return what was logged, or None if no step was counted.
+
+        To look at a loss is to wait for the device. What is written down needs that; other steps
+        are looked at when the next is on its way.
+        """
         settings, progress = self.settings, self.progress
         progress.drawn += 1
-        logs = self.step(batch)
+        self.waiting.append(self.step(batch))
+        self.method.after_update(self.done)
         progress.seconds = time.monotonic() - since
-        if logs is None:
-            self.skip(batch)
+        ahead = progress.step + len(self.waiting)
+        every = (settings.log_every, settings.check_every, settings.checkpoint_every)
+        due = self.done >= 1 or any(ahead % one == 0 for one in every)
+        if not self.settle(0 if due else self.lag):
             return None
-        self.bad = 0
-        progress.step += 1
-        self.window.add(logs, len(next(iter(batch.values()))))
         line: dict[str, Any] = {}
         if progress.step % settings.log_every == 0 or self.done >= 1:
             line |= self.window.close(progress.seconds)
@@ -169,13 +197,26 @@ class Run:
             line |= self.health
         if line:
             self.write(line)
-        self.method.after_update(self.done)
         if progress.step % settings.checkpoint_every == 0 and self.done < 1:
             self.save()
         return line
 
-    def step(self, batch: Batch) -> dict[str, torch.Tensor] | None:
-        """Take one optimiser step; None, and nothing changed, if the loss is not finite."""
+    def settle(self, leave: int = 0) -> bool:
+        """Look at the losses of all steps but the newest few; say whether the last was counted."""
+        counted = False
+        while len(self.waiting) > leave:
+            taken = self.waiting.popleft()
+            counted = bool(taken.fine)
+            if counted:
+                self.bad = 0
+                self.progress.step += 1
+                self.window.add(taken.logs, len(next(iter(taken.batch.values()))))
+            else:
+                self.skip(taken)
+        return counted
+
+    def step(self, batch: Batch) -> Taken:
+        """Take one optimiser step, which changes nothing if its loss is not finite."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate(self.settings, self.next_done)
         self.optimizer.zero_grad(set_to_none=True)
@@ -185,26 +226,26 @@ class Run:
         step.loss.backward()
         norm = clip_grad_norm_(self.method.parameters(), self.settings.clip)
         # A finite loss with a non-finite gradient would poison the weights all the same.
-        if not bool(torch.isfinite(step.loss) & torch.isfinite(norm)):
-            for buffer, old in zip(self.buffers, before, strict=True):
-                buffer.copy_(old)
-            return None
-        self.optimizer.step()
-        return {"loss": step.loss.detach(), "gradient": norm.detach(), **step.logs}
+        fine = torch.isfinite(step.loss.detach()) & torch.isfinite(norm)
+        for buffer, old in zip(self.buffers, before, strict=True):
+            buffer.copy_(torch.where(fine, buffer, old))
+        self.optimizer.step(fine)
+        logs = {"loss": step.loss.detach(), "gradient": norm.detach(), **step.logs}
+        return Taken(batch, self.progress.drawn, fine, logs)
 
     @property
     def next_done(self) -> float:
         """Share of the run at the end of the coming step, so that no step has rate 0."""
         if self.total is None:
             return self.done
-        return (self.progress.step + 0.5) / self.total
+        return (self.progress.step + len(self.waiting) + 0.5) / self.total
 
-    def skip(self, batch: Batch) -> None:
+    def skip(self, taken: Taken) -> None:
         """Keep a batch whose loss is not finite, and roll back after several in a row."""
         if self.folder is not None:
-            keep_batch(self.folder / "nonfinite", self.progress.drawn, batch)
+            keep_batch(self.folder / "nonfinite", taken.drawn, taken.batch)
         self.bad += 1
-        self.write({"drawn": self.progress.drawn, "skipped": self.bad})
+        self.write({"drawn": taken.drawn, "skipped": self.bad})
         if self.bad < self.settings.patience:
             return
         self.bad = 0
@@ -216,6 +257,7 @@ class Run:
                 f"(now {self.settings.lr:g}) or inner_lr would do; the batches are kept in the "
                 f"run folder."
             )
+        self.waiting.clear()  # steps from weights that are given up
         checkpoint.restore(self.good, self.method, self.optimizer, None)
         self.write({"drawn": self.progress.drawn, "rollbacks": self.progress.rollbacks})
 

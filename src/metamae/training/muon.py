@@ -21,6 +21,9 @@ ROUNDS = 5
 class Muon(torch.optim.Optimizer):
     """Step along the orthogonalised momentum of each matrix.
 
+    Where the attribute `found_inf`, () float32 on their device, is 1, a step changes nothing; so it
+    is with PyTorch's fused optimisers.
+
     Args:
         parameters: Matrices.
         lr: Learning rate, on the scale of AdamW's.
@@ -38,6 +41,7 @@ class Muon(torch.optim.Optimizer):
     ):
         defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
         super().__init__(list(parameters), defaults)
+        self.found_inf: Tensor | None = None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -51,19 +55,28 @@ class Muon(torch.optim.Optimizer):
 
     def _update(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         """Move matrices of one shape."""
-        ahead = []
-        for parameter in parameters:
-            gradient, state = parameter.grad, self.state[parameter]
-            assert gradient is not None
+        states = [self.state[parameter] for parameter in parameters]
+        for parameter, state in zip(parameters, states, strict=True):
             if not state:
                 state["momentum"] = torch.zeros_like(parameter)
-            state["momentum"].lerp_(gradient, 1 - group["momentum"])
-            ahead.append(gradient.lerp(state["momentum"], group["momentum"]))
+        gradients = torch.stack([p.grad for p in parameters if p.grad is not None])
+        momenta = torch.stack([state["momentum"] for state in states])
+        momenta.lerp_(gradients, 1 - group["momentum"])
+        steps = orthogonalise(gradients.lerp(momenta, group["momentum"]))
         # The root of the mean square of an AdamW update is about 0.2.
-        scale = 0.2 * max(parameters[0].shape) ** 0.5
-        for parameter, step in zip(parameters, orthogonalise(torch.stack(ahead)), strict=True):
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.add_(step, alpha=-group["lr"] * scale)
+        length = group["lr"] * 0.2 * max(parameters[0].shape) ** 0.5
+        stay = 1 - group["lr"] * group["weight_decay"]
+        bad = None if self.found_inf is None else self.found_inf == 1
+        for parameter, state, momentum, step in zip(
+            parameters, states, momenta, steps, strict=True
+        ):
+            _put(parameter, parameter * stay - length * step, bad)
+            _put(state["momentum"], momentum, bad)
+
+
+def _put(old: Tensor, new: Tensor, bad: Tensor | None) -> None:
+    # No branch: it would make the host wait for the device.
+    old.copy_(new if bad is None else torch.where(bad, old, new))
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from metamae.networks.transformer import Block
 from metamae.training.muon import Muon
@@ -13,7 +13,12 @@ from metamae.training.settings import TrainSettings
 
 
 class Together:
-    """Several optimisers that step as one; the state is that of all, numbered through."""
+    """Several optimisers that step as one; the state is that of all, numbered through.
+
+    Args:
+        parts: Muon, or PyTorch's own that leave everything as it is where their `found_inf` is 1,
+            as gradient scaling asks of the fused ones.
+    """
 
     def __init__(self, parts: Sequence[torch.optim.Optimizer]):
         self.parts = parts
@@ -28,9 +33,14 @@ class Together:
         for part in self.parts:
             part.zero_grad(set_to_none=set_to_none)
 
-    def step(self) -> None:
-        """Move all parameters."""
+    def step(self, fine: Tensor | None = None) -> None:
+        """Move all parameters, or change nothing if `fine`, (), is false.
+
+        The device decides: the host need not know yet whether it is.
+        """
+        found = None if fine is None else (~fine).float()
         for part in self.parts:
+            part.found_inf = found  # type: ignore[attr-defined]
             part.step()
 
     def state_dict(self) -> dict[str, Any]:
