@@ -85,6 +85,8 @@ def test_queries_by_name_and_from_other_data(data, runs, tmp_path):
     assert 2 not in [words.names[at] for at in words.positions[0]]
     images = search(runs / "images", data / "images", "dark/03.png", k=2, store=tmp_path)
     assert images.queries == ["dark/03.png"]
+    fourth = search(runs / "images", data / "images", "3", k=2, store=tmp_path)
+    assert fourth.queries == ["dark/03.png"]
     other = search(runs / "images", data / "images", data / "images" / "light", k=1, store=tmp_path)
     # All of them are samples of the data too, and here each may find itself.
     assert [other.names[at] for at in other.positions[:, 0]] == [

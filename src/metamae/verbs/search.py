@@ -94,7 +94,8 @@ def search(
         run: Folder of a run, or what `load` returned.
         data: Samples to search in.
         query: Names of samples of the data set as they are written to files (in a list, or one as
-            text): a row's number, a file's name; or other data: a file, or an object in memory.
+            text): a row's number, a file's name, or where samples have names how manieth of them,
+            from 0; or other data: a file, or an object in memory.
         out: File to write: .parquet or .csv, a row per hit with query, rank, sample, position and
             similarity.
         k: Hits of each query.
@@ -146,6 +147,9 @@ def _queries(
         other = read_sound(pretrained, query, skip_bad, settings)
         return None, pretrained.records(other)
     known = {str(name): at for at, name in enumerate(names)}
+    if names and isinstance(names[0], str):
+        # Who does not know the names can say how manieth; a name of that form goes first.
+        known = {str(at): at for at in range(len(names))} | known
     missing = [text for text in asked if text not in known]
     if not missing:
         if not asked:
@@ -153,10 +157,10 @@ def _queries(
         return np.array([known[text] for text in asked]), None
     if len(asked) == 1 and (Path(asked[0]).exists() or any(c in asked[0] for c in "*?/\\")):
         return None, pretrained.records(read_sound(pretrained, asked[0], skip_bad, settings))
-    some = list(known)[:1000]
+    some = [str(name) for name in names[:20]]
     raise DataError(
-        f"Search.query must be a sample of the data set, by its row's number or its file's name, "
-        f"or a file; got {missing[0]!r}.{did_you_mean(missing[0], some[:20])}"
+        f"Search.query must be a sample of the data set, by its number or its file's name, or a "
+        f"file; got {missing[0]!r}.{did_you_mean(missing[0], some)}"
     )
 
 
