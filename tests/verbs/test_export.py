@@ -1,4 +1,5 @@
 import json
+import pickle
 import sys
 import zipfile
 from importlib.util import find_spec
@@ -9,7 +10,7 @@ import torch
 
 from command import TINY, metamae, refused
 from metamae import ArtifactError, ConfigError, DataError, export, from_pretrained, load, pretrain
-from metamae.portable import program
+from metamae.portable import inputs, program
 from metamae.records import Records
 from metamae.schema import Schema
 
@@ -24,7 +25,7 @@ def scaled(folder, records: Records, index) -> tuple[dict, list]:
     """Arguments of an exported program, made from what its folder says alone."""
     facts = json.loads((folder / "export.json").read_text())
     spec = Schema.from_json((folder / "schema.json").read_text(), "schema.json").modality
-    batch = program.whole_batch(spec, records, np.array(index))
+    batch = inputs.whole_batch(spec, records, np.array(index))
     return facts, [batch[one["name"]] for one in facts["inputs"]]
 
 
@@ -121,13 +122,69 @@ def test_slips_are_refused(runs, data, tmp_path):
         export(runs / "series", tmp_path / "o", data=np.zeros((2, 2, 16)))
 
 
-def test_several_fields_have_no_fixed_arguments(tmp_path):
+def several(num: int = 40) -> Records:
+    """Fields of every kind; each is missing in some samples, and lengths differ in three."""
     rng = np.random.default_rng(0)
-    fields = {"image": rng.normal(size=(20, 1, 8, 8)), "size": rng.normal(size=20)}
-    settings = {**TINY, "steps": 1, "modality": "mixture"}
-    run, _ = pretrain(Records(fields, "fields"), settings=settings)
-    with pytest.raises(ConfigError, match=r"one kind of field.*'mixture'.*huggingface"):
-        export(run, tmp_path / "o", data=Records(fields, "fields"))
+    word, wave, cloud = (np.empty(num, dtype=object) for _ in range(3))
+    word[:] = ["".join(rng.choice(list("abc"), rng.integers(3, 30))) for _ in range(num)]
+    wave[:] = [rng.normal(size=(2, n)).astype(np.float32) for n in rng.integers(20, 90, num)]
+    cloud[:] = [rng.normal(size=(n, 3)) for n in rng.integers(8, 60, num)]
+    image, (size, mass) = rng.normal(size=(num, 1, 8, 8)), rng.normal(size=(2, num))
+    word[1::5], wave[2::5], cloud[3::5] = None, None, None
+    image[4::5], size[::5], mass[::5] = np.nan, np.nan, np.nan
+    columns = {"word": word, "wave": wave, "cloud": cloud, "image": image}
+    return Records({**columns, "size": size, "mass": mass}, "fields")
+
+
+KINDS = {"word": "symbols", "wave": "grid", "cloud": "points", "image": "grid", "body": "table"}
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    parts = [{"name": name, "kind": kind} for name, kind in KINDS.items()]
+    parts[1]["settings"] = {"axes": 1}
+    parts[4]["columns"] = ["size", "mass"]
+    settings = {**TINY, "steps": 1, "modality": "mixture", "parts": parts}
+    return pretrain(several(), settings=settings)[0]
+
+
+def test_a_program_of_a_mixture_has_arguments_for_each_field(mixed, tmp_path):
+    out = tmp_path / "out"
+    facts = export(mixed, out, data=several())
+    assert facts["check"]["largest_difference"] <= 1e-4
+    found = {one["name"]: one["shape"] for one in facts["inputs"]}
+    assert {name.partition("/")[0] for name in found} == set(KINDS)
+    assert found["word/codes"] == ["batch", "length_0"]
+    assert found["wave/weight"] == ["batch", "length_1"]
+    assert found["image/weight"] == ["batch", 16]
+    assert set(facts["longest"]) == {"length_0", "length_1"}  # all clouds have as many groups
+    module = torch.export.load(out / "program.pt2").module()
+    samples = inputs.look_at(mixed.schema.modality, several())
+    # Each alone lacks a field; so does any of some, in another row.
+    for index in (*np.arange(10)[:, None], np.arange(5, 17)):
+        tensors = inputs.arguments(mixed.schema.modality, samples, index)
+        expected = mixed.embed(several().subset(index))
+        assert np.allclose(module(*tensors).detach().numpy(), expected, atol=1e-5)
+
+
+def test_a_field_that_is_not_there_counts_for_nothing(mixed):
+    spec = mixed.schema.modality
+    samples = inputs.look_at(spec, several())
+    run = program.Program(mixed.module.backbone, spec, tuple(one.name for one in samples.inputs))
+    tensors = inputs.arguments(spec, samples, np.array([1]))  # without its word
+    found = run(*tensors)
+    for number, one in enumerate(samples.inputs):
+        if one.name == "word/codes":
+            assert not tensors[number + 1].any()  # its weight
+            changed = [t + 1 if n == number else t for n, t in enumerate(tensors)]
+    assert torch.equal(run(*changed), found)
+
+
+def test_samples_without_a_field_at_all_cannot_tell_its_arguments(mixed, tmp_path):
+    lacking = several()
+    lacking.columns["word"][:] = None
+    with pytest.raises(DataError, match=r"every field.*got none with 'word'"):
+        export(mixed, tmp_path / "o", data=lacking)
 
 
 def test_missing_libraries_are_named(runs, tmp_path, monkeypatch):
@@ -137,12 +194,42 @@ def test_missing_libraries_are_named(runs, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_torch_program_is_loaded_without_unpickling(runs, data, tmp_path, monkeypatch):
+    export(runs / "series", tmp_path / "out", data=data / "series.npz")
+    with zipfile.ZipFile(tmp_path / "out" / "program.pt2") as archive:
+        (samples,) = [one for one in archive.infolist() if "sample_inputs" in one.filename]
+    assert samples.file_size == 0
+
+    def refuse(*_, **__):
+        pytest.fail("unpickled")
+
+    monkeypatch.setattr(torch, "load", refuse)
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    assert torch.export.load(tmp_path / "out" / "program.pt2").module() is not None
+
+
+def test_a_torch_that_pickles_is_refused(runs, data, tmp_path, monkeypatch):
+    save = torch.export.save
+
+    def with_samples(exported, path):
+        exported.example_inputs = (tuple(torch.zeros(1) for _ in range(2)), {})
+        save(exported, path)
+
+    monkeypatch.setattr(torch.export, "save", with_samples)
+    with pytest.raises(
+        ConfigError, match=r"without pickles; got data/sample_inputs/model\.pt from"
+    ):
+        export(runs / "series", tmp_path / "out", data=data / "series.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_sample_of_the_user_is_in_a_program(runs, data, tmp_path):
     x = np.load(data / "series.npz")["X"]
     run = load(runs / "series")
     export(run, tmp_path / "out", data=x)
-    samples = program.look_at(run.schema.modality, run.records(x))
-    batch = program.whole_batch(run.schema.modality, samples.pieces, samples.order[:1])
+    samples = inputs.look_at(run.schema.modality, run.records(x))
+    batch = inputs.whole_batch(run.schema.modality, samples.pieces, samples.traced[:1])
     with zipfile.ZipFile(tmp_path / "out" / "program.pt2") as archive:
         everything = b"".join(archive.read(name) for name in archive.namelist())
     assert batch["cells"].numpy().tobytes()[:32] not in everything
@@ -157,6 +244,13 @@ def test_an_onnx_model_takes_samples_of_any_length(tmp_path):
     run, _ = pretrain(records, settings={**TINY, "steps": 1, "modality": "series"})
     facts = export(run, tmp_path / "out", format="onnx", data=records)
     assert [one["shape"][1] for one in facts["inputs"] if one["name"] == "cells"] == ["length"]
+
+
+@needs_onnx
+def test_an_onnx_model_of_a_mixture_gives_the_vectors_of_its_source(mixed, tmp_path):
+    facts = export(mixed, tmp_path / "out", format="onnx", data=several())
+    assert facts["check"]["largest_difference"] <= 1e-4
+    assert facts["check"]["samples"] > 20
 
 
 @needs_onnx

@@ -1,8 +1,9 @@
+import asyncio
 import io
 import json
 import pickle
+import socket
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -23,6 +24,15 @@ def as_json(samples) -> bytes:
     return json.dumps({"samples": samples}).encode()
 
 
+async def parts(body):
+    yield body[:7]
+    yield body[7:]
+
+
+def answer(service, media, accept, body):
+    return asyncio.run(service.embed(media, accept, parts(body)))
+
+
 @pytest.fixture
 def service(runs):
     return Service(load(runs / "series"), Limits(samples=10))
@@ -35,41 +45,41 @@ def x(data):
 
 def refusal(service, body, media=NPY) -> Refusal:
     with pytest.raises(Refusal) as caught:
-        service.embed(media, "", body)
+        answer(service, media, "", body)
     return caught.value
 
 
 def test_the_vectors_are_those_of_the_encoder(service, x):
     expected = service.pretrained.embed(x)
-    assert np.array_equal(np.load(io.BytesIO(service.embed(NPY, NPY, npy(x))[1])), expected)
+    assert np.array_equal(np.load(io.BytesIO(answer(service, NPY, NPY, npy(x))[1])), expected)
     for media, body in ((NPY, npy(x)), (JSON, as_json(x.tolist()))):
-        kind, answer = service.embed(media, NPY, body)
+        kind, given = answer(service, media, NPY, body)
         assert kind == NPY
         # JSON has no float32: its samples are scaled in float64.
-        assert np.allclose(np.load(io.BytesIO(answer)), expected, atol=1e-6)
-        kind, answer = service.embed(media, "*/*", body)
+        assert np.allclose(np.load(io.BytesIO(given)), expected, atol=1e-6)
+        kind, given = answer(service, media, "*/*", body)
         assert kind == JSON
-        assert np.allclose(json.loads(answer)["vectors"], expected)
+        assert np.allclose(json.loads(given)["vectors"], expected)
 
 
 def test_texts_and_tables_come_as_json(runs):
     words = Service(load(runs / "words"), Limits())
-    _, answer = words.embed(JSON, NPY, as_json(["ACGT", "AAC"]))
-    assert len(np.load(io.BytesIO(answer))) == 2
+    _, given = answer(words, JSON, NPY, as_json(["ACGT", "AAC"]))
+    assert len(np.load(io.BytesIO(given))) == 2
     table = Service(load(runs / "table"), Limits())
     rows = {"a": [0.5, 1], "b": [None, 2], "c": ["red", "blue"]}
-    _, answer = table.embed(JSON, NPY, as_json(rows))
-    assert np.isfinite(np.load(io.BytesIO(answer))).all()
+    _, given = answer(table, JSON, NPY, as_json(rows))
+    assert np.isfinite(np.load(io.BytesIO(given))).all()
     assert "'b' is missing" in str(refusal(table, as_json({"a": [1], "c": ["red"]}), JSON))
     assert "must be an object of fields" in str(refusal(table, as_json([1, 2]), JSON))
 
 
 def test_a_path_is_a_text_and_nothing_else(runs, service, data, tmp_path, monkeypatch):
     words = Service(load(runs / "words"), Limits())
-    _, before = words.embed(JSON, NPY, as_json(["ACGT"]))
+    _, before = answer(words, JSON, NPY, as_json(["ACGT"]))
     (tmp_path / "ACGT").write_text("GGGGGG\nCC\n")
     monkeypatch.chdir(tmp_path)
-    assert words.embed(JSON, NPY, as_json(["ACGT"])) == (NPY, before)
+    assert answer(words, JSON, NPY, as_json(["ACGT"])) == (NPY, before)
     assert refusal(service, as_json(str(data / "series.npz")), JSON).status == 400
     assert refusal(service, as_json([str(data / "series.npz")]), JSON).status == 422
 
@@ -123,22 +133,13 @@ def test_limits(runs, service, x):
         Limits(samples=0)
     with pytest.raises(ConfigError, match=r"Serve\.seconds must be above 0"):
         Limits(seconds=0)
-
-
-def test_a_request_waits_for_another_only_so_long(service, x):
-    busy = Service(service.pretrained, Limits(seconds=0.05))
-    with busy.lock:
-        assert refusal(busy, npy(x)).status == 503
-    Service(service.pretrained, Limits(), busy.lock).embed(NPY, "", npy(x))
+    with pytest.raises(ConfigError, match=r"Serve\.wait must be a number between 0 and 1000"):
+        Limits(wait=-1)
 
 
 def test_one_that_fails_does_not_block_the_next(service, x):
     assert refusal(service, npy(np.zeros((2, 3, 16)))).status == 422
-    found: list[bytes] = []
-    thread = threading.Thread(target=lambda: found.append(service.embed(NPY, NPY, npy(x))[1]))
-    thread.start()
-    thread.join(timeout=60)
-    assert len(found) == 1
+    assert len(np.load(io.BytesIO(answer(service, NPY, NPY, npy(x))[1]))) == 6
 
 
 def test_missing_libraries_are_named(runs, service, monkeypatch):
@@ -162,16 +163,25 @@ def test_the_application(runs, x):
         assert told["fields"] == ["X"]
         assert told["most_bytes"] == 5000
         headers = {"content-type": NPY, "accept": NPY}
-        answer = web.post("/embed", content=npy(x), headers=headers)
-        assert answer.status_code == 200
-        assert answer.headers["content-type"] == NPY
-        assert np.array_equal(np.load(io.BytesIO(answer.content)), service.pretrained.embed(x))
-        answer = web.post("/embed", content=npy(np.zeros((99, 2, 16))), headers=headers)
-        assert answer.status_code == 413
-        assert "5000 bytes" in answer.json()["error"]
-        answer = web.post("/embed", json={"samples": "/etc/passwd"})
-        assert (answer.status_code, "error" in answer.json()) == (400, True)
+        found = web.post("/embed", content=npy(x), headers=headers)
+        assert found.status_code == 200
+        assert found.headers["content-type"] == NPY
+        assert np.array_equal(np.load(io.BytesIO(found.content)), service.pretrained.embed(x))
+        found = web.post("/embed", content=npy(np.zeros((99, 2, 16))), headers=headers)
+        assert found.status_code == 413
+        assert "5000 bytes" in found.json()["error"]
+        found = web.post("/embed", json={"samples": "/etc/passwd"})
+        assert (found.status_code, "error" in found.json()) == (400, True)
         told = web.get("/openapi.json").json()["paths"]["/embed"]["post"]
         assert set(told["requestBody"]["content"]) == {NPY, JSON}
-        assert {"400", "413", "415", "422", "503"} <= set(told["responses"])
+        assert {"400", "408", "413", "415", "422", "503"} <= set(told["responses"])
         assert web.get("/docs").status_code == 404
+
+
+def test_an_address_that_is_taken_is_named(runs):
+    pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message = refused(metamae("serve", runs / "series", "--port", port))
+    assert f"got '127.0.0.1' and {port}" in message
+    assert "--port 0 would do" in message

@@ -1,14 +1,13 @@
 """An encoder as one function of tensors: what is written as a program that needs no metamae.
 
-A program takes what `Modality.batch` makes of samples, scaled values and all, and gives one vector
-for each. Reading and scaling stay in Python. Attention and pooling are written out once more,
-because their usual forms choose a kernel by the number of tokens, which a program is to leave open;
-every program is run against its source before it is written.
+A program takes what `Modality.batch` makes of samples, scaled values and all (`inputs.py`), and
+gives one vector for each. Reading and scaling stay in Python. Attention and pooling are written out
+once more, because their usual forms choose a kernel by the number of tokens, which a program is to
+leave open; every program is run against its source before it is written.
 """
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,52 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metamae.backbone import Backbone
-from metamae.columns import Index
 from metamae.embedding import Vectors, embed_samples
-from metamae.errors import ArtifactError, ConfigError, DataError
-from metamae.modalities.base import Modality
+from metamae.errors import ArtifactError, ConfigError
+from metamae.modalities.base import Modality, Tokenizer
+from metamae.modalities.mixture import MixtureTokenizer
 from metamae.networks.transformer import Block
-from metamae.records import Records
+from metamae.portable.inputs import Samples, arguments, open_axes
 from metamae.types import Batch
 
-CONTENTS = ("cells", "codes", "groups")
-"""Entries of a batch that hold its content, (B, N, ...), one of which every modality has."""
 TOLERANCE = 1e-4
 """Largest difference of a program from its source, as a share of the largest number in a vector."""
-TRACED = 3  # samples that a program is made with
-CHECKED = 32  # samples that it is checked on
-
-
-@dataclass(frozen=True)
-class Input:
-    """An argument of a program.
-
-    Attributes:
-        name: As in a batch.
-        dtype: Of its values, as numpy names it.
-        shape: Of its axes a number, or "batch" or "length" where it is open.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Samples to make a program with and to check it on, and the arguments that it will have.
-
-    Attributes:
-        pieces: The samples, or the pieces that they are embedded in.
-        inputs: Arguments in order.
-        order: Positions of pieces, the longest first and the shortest second.
-        longest: Most tokens of a sample that the program takes.
-    """
-
-    pieces: Records
-    inputs: tuple[Input, ...]
-    order: Index
-    longest: int
 
 
 class Program(nn.Module):
@@ -86,10 +49,7 @@ class Program(nn.Module):
         self.register_buffer("inside", inside, persistent=False)
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        tokens = self.backbone.tokenizer.embed(dict(zip(self.names, tensors, strict=True)))
-        padding = tokens.padding
-        assert padding is not None  # "valid" is always among the arguments
-        x = tokens.placed
+        x, padding = _embedded(self.backbone.tokenizer, dict(zip(self.names, tensors, strict=True)))
         x = torch.cat([self.backbone.cls.expand(x.shape[0], 1, -1), x], dim=1)
         there = ~F.pad(padding, (1, 0), value=False)
         for block in self.backbone.encoder.blocks:
@@ -103,6 +63,23 @@ class Program(nn.Module):
         own = weight[:, None] * self.inside.T  # (B, R, N)
         known = own.sum(dim=2, keepdim=True) > 0
         return torch.where(known, _mean(latent, own), mean).flatten(1)
+
+
+def _embedded(tokenizer: Tokenizer, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Tokens with their places, (B, N, D), and where there is none, (B, N)."""
+    if not isinstance(tokenizer, MixtureTokenizer):
+        tokens = tokenizer.embed(batch)
+        assert tokens.padding is not None  # "valid" is always among the arguments
+        return tokens.placed, tokens.padding
+    # One field behind the other, without the empty places that give a sample its micro-batch.
+    found, missing = [], []
+    for number, (name, _) in enumerate(tokenizer.spec.parts):
+        keys = {key: key.rpartition("/") for key in batch}
+        own = {entry: batch[key] for key, (owner, _, entry) in keys.items() if owner == name}
+        missing.append(own.pop("weight") <= 0)
+        tokens = tokenizer.tokenizers[number].embed(own)
+        found.append(tokens.placed + tokenizer.field.table[number])
+    return torch.cat(found, dim=1), torch.cat(missing, dim=1)
 
 
 def _mixed(block: Block, x: Tensor, there: Tensor) -> Tensor:
@@ -120,78 +97,6 @@ def _mean(latent: Tensor, weight: Tensor) -> Tensor:
     return weight @ latent / weight.sum(dim=2, keepdim=True).clamp(min=1)
 
 
-def look_at(spec: Modality, records: Records) -> Samples:
-    """Find out what arguments a program has, from samples of different lengths.
-
-    Args:
-        spec: What one sample is.
-        records: Samples like those of the training.
-
-    Raises:
-        ConfigError: If samples of that modality have no fixed arguments.
-        DataError: If there are too few samples.
-    """
-    some = records.subset(np.unique(np.linspace(0, len(records) - 1, 4 * CHECKED).astype(int)))
-    pieces, _ = spec.unfold(some)
-    if len(pieces) < TRACED + 1:
-        raise DataError(
-            f"{records.source} must hold at least {TRACED + 1} samples to check a program on; got "
-            f"{len(pieces)}."
-        )
-    lengths = spec.lengths(pieces) if spec.kind != "mixture" else None
-    if lengths is None:
-        lengths = np.full(len(pieces), spec.num_tokens)
-    ends = [int(lengths.argmax()), int(lengths.argmin())]
-    rest = np.setdiff1d(np.arange(len(pieces)), ends)
-    order = np.concatenate([np.array(list(dict.fromkeys(ends))), rest])
-    long, short = (whole_batch(spec, pieces, np.array([end])) for end in ends)
-    inputs = []
-    for name, value in long.items():
-        shape: list[int | str] = ["batch", *value.shape[1:]]
-        for axis in range(1, value.ndim):
-            if value.shape[axis] != short[name].shape[axis]:
-                shape[axis] = "length"
-        inputs.append(Input(name, str(value.numpy().dtype), tuple(shape)))
-    return Samples(pieces, tuple(inputs), order, max(spec.num_tokens, int(lengths.max())))
-
-
-def whole_batch(spec: Modality, records: Records, index: Index) -> Batch:
-    """Read samples; every entry that a program takes is there, also where nothing is missing.
-
-    Raises:
-        ConfigError: If samples of that modality have no fixed arguments.
-        DataError: If a sample does not fit the spec.
-    """
-    batch = spec.batch(records, index) if spec.kind != "mixture" else {}
-    content = next((batch[name] for name in CONTENTS if name in batch), None)
-    if content is None:
-        raise ConfigError(
-            f"Export.run must have one kind of field, so that its program has fixed arguments; got "
-            f"{spec.kind!r}. --format huggingface would do."
-        )
-    if "valid" not in batch:
-        batch["valid"] = torch.ones(content.shape[:3], dtype=torch.bool)
-    return batch
-
-
-def arguments(spec: Modality, samples: Samples, index: Index) -> tuple[Tensor, ...]:
-    """Read pieces as the arguments of a program."""
-    batch = whole_batch(spec, samples.pieces, index)
-    return tuple(batch[one.name].contiguous() for one in samples.inputs)
-
-
-def open_axes(samples: Samples) -> tuple[dict[int, Any], ...]:
-    """Axis -> name and range of each argument, where its size is left open."""
-    named = {
-        "batch": torch.export.Dim("batch", min=1, max=2**16),
-        "length": torch.export.Dim("length", min=1, max=samples.longest),
-    }
-    return tuple(
-        {axis: named[size] for axis, size in enumerate(one.shape) if isinstance(size, str)}
-        for one in samples.inputs
-    )
-
-
 def trace(backbone: Backbone, spec: Modality, samples: Samples) -> Any:
     """Turn an encoder into a `torch.export.ExportedProgram`.
 
@@ -199,7 +104,7 @@ def trace(backbone: Backbone, spec: Modality, samples: Samples) -> Any:
         ConfigError: If this encoder cannot be turned into one.
     """
     program = Program(backbone, spec, tuple(one.name for one in samples.inputs))
-    some = arguments(spec, samples, samples.order[:TRACED])
+    some = arguments(spec, samples, samples.traced)
     try:
         with torch.no_grad():
             return torch.export.export(
@@ -228,9 +133,9 @@ def check(run: Any, backbone: Backbone, spec: Modality, samples: Samples) -> dic
     Raises:
         ArtifactError: If a vector differs by more than `TOLERANCE`.
     """
-    fresh = samples.order[TRACED:][:CHECKED]
-    # One by one, a few together, the shortest by itself: other shapes than the program was made in.
-    groups = [fresh[:1], fresh[1:], samples.order[1:2]]
+    fresh = samples.fresh
+    # One by itself, a few together, special ones: other shapes than the program was made in.
+    groups = [fresh[:1], fresh[1:], *(samples.alone[n : n + 1] for n in range(len(samples.alone)))]
     worst, num = 0.0, 0
     for index in (group for group in groups if len(group)):
         expected: Vectors = embed_samples(backbone, spec, samples.pieces.subset(index))

@@ -13,8 +13,10 @@ from typing import Any
 from metamae.checks import check_one_of
 from metamae.errors import ConfigError
 from metamae.extras import require
+from metamae.portable.archive import pickled_entries
 from metamae.portable.folder import check_free, write_folder
-from metamae.portable.program import Samples, check, described, look_at, trace
+from metamae.portable.inputs import Samples, look_at
+from metamae.portable.program import check, described, trace
 from metamae.pretrained import Pretrained, take
 from metamae.version import VERSION
 
@@ -23,7 +25,7 @@ log = logging.getLogger("metamae")
 FORMATS = ("huggingface", "torch", "onnx")
 PROGRAMS = {"torch": "program.pt2", "onnx": "model.onnx"}
 FACTS, SCHEMA = "export.json", "schema.json"
-FORMAT = 1
+FORMAT = 2
 """Version of `export.json`."""
 
 
@@ -36,8 +38,12 @@ def export(
     of torch.export) and "onnx" write a program from scaled samples to vectors, open in the number
     of samples and, where samples differ in it, of tokens; what scales them is `schema.json`, read
     by metamae. A program is run on samples and compared with its source; if it differs nothing is
-    written. Whoever opens a program of torch.export with torch.export.load unpickles a part of it;
-    an ONNX model holds no pickle.
+    written. Neither kind of file holds a pickle: torch.export.load has nothing to unpickle in one
+    that was written here, which is made sure of. In a file of unknown origin it would unpickle
+    whatever is there.
+
+    A program of a mixture takes the entries of all its fields, "field/entry"; a field that a
+    sample lacks is told by a "field/weight" of 0.
 
     Args:
         run: Folder of a run or of `save_pretrained`, or what `load` returned.
@@ -110,16 +116,23 @@ def _write_program(pretrained: Pretrained, folder: Path, format: str, data: Any)
 
 
 def _torch(exported: Any, path: Path) -> Callable[..., Any]:
-    """Write a program of torch.export; return what it computes.
+    """Write a program of torch.export; return what the file computes.
 
-    The file is not read back: torch.export.load unpickles, which this package never does.
+    Raises:
+        ConfigError: If this version of torch pickles any of it.
     """
     import torch
 
-    # The samples that it was made with would be written too, and they are the user's own.
+    # The samples that it was made with would be pickled too, and they are the user's own.
     exported.example_inputs = None
     torch.export.save(exported, path)
-    module = exported.module()
+    if pickled := pickled_entries(path):
+        raise ConfigError(
+            f"Export.format 'torch' must give a file without pickles; got {', '.join(pickled[:3])} "
+            f"from torch {torch.__version__}. A newer torch, or --format onnx, would do."
+        )
+    # Nothing is unpickled here: the file, which is our own, holds nothing that could be.
+    module = torch.export.load(path).module()
     return lambda *tensors: module(*tensors).detach().numpy()
 
 
