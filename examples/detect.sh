@@ -28,4 +28,4 @@ run=runs/detect
 metamae pretrain power-normal.npz --out $run --size tiny --steps 600 --seed 0 --overwrite --set axes=1
 # The label is only used to say how well the scores tell winter from summer.
 metamae detect $run power.npz --normal power-normal.npz --label winter --false-alarms 0.05 \
-    --out $run-scores.parquet --overwrite
+    --out $run-scores.parquet --page $run-strange.html --overwrite

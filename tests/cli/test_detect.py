@@ -26,6 +26,15 @@ def test_labels_and_json(data, runs):
     assert found["detectors"]["mahalanobis"]["threshold"] is None
 
 
+def test_a_page_of_the_strangest(data, runs, tmp_path):
+    page = tmp_path / "strange.html"
+    options = ["--by", "mahalanobis", "--false-alarms", "0.1", "--page", page, "--strangest", "4"]
+    said = metamae("detect", runs / "words", data / "words.csv", *options)
+    assert said.status == 0, said
+    assert page.read_text().count("<article") == 4
+    assert "must not exist yet" in metamae("detect", runs / "words", "x", *options).err
+
+
 def test_refusals(data, runs):
     said = metamae("detect", runs / "table", data / "table.csv", "--label", "kind")
     assert "--normal-value down would do" in refused(said)

@@ -15,7 +15,9 @@ import pytest
 from metamae.report.compare import write_comparison
 from metamae.report.layout import Layout, colour_by
 from metamae.report.page import Points, write_page
+from metamae.report.strange import write_strange
 from report.saved import entry
+from report.test_heat import page_of
 from report.test_page import EVIL, material, points, run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -48,7 +50,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def files_of_pages(tmp_path_factory):
-    """A page of a run, one whose names are hostile, one of many points, and a comparison."""
+    """Pages of a run, with hostile names, of many points, of several runs, of strange samples."""
     folder = tmp_path_factory.mktemp("pages")
     runs = [run("one", [entry(0.7)]), run("two", [entry(0.9)], lr=2)]
     pages = {
@@ -56,6 +58,8 @@ def files_of_pages(tmp_path_factory):
         "evil": write_page(material(EVIL)),
         "many": write_page(material(points=many_points(50_000))),
         "several": write_comparison(runs),
+        "strange": write_strange(page_of()),
+        "evil_strange": write_strange(page_of(EVIL)),
     }
     for name, text in pages.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
@@ -111,12 +115,12 @@ def place_of(page, sample):
 
 
 @every_width
-@pytest.mark.parametrize("name", ["run", "evil", "several"])
+@pytest.mark.parametrize("name", ["run", "evil", "several", "strange", "evil_strange"])
 def test_it_fits_and_is_accessible(visit, name, size):
     # axe itself is a foreign script, which the policy of the page would stop.
     page = visit(name, size, bypass_csp=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
-    if name != "several":
+    if name in ("run", "evil"):
         page.locator("#plot").focus()
         page.keyboard.press("ArrowRight")
     page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"))
@@ -215,16 +219,34 @@ def test_many_points_stay_smooth(visit, size):
     assert gaps[len(gaps) // 2] < most
 
 
-def test_it_prints_without_cut_charts(visit):
-    page = visit("run")
+@pytest.mark.parametrize("name", ["run", "strange"])
+def test_it_prints_without_cut_charts(visit, name):
+    page = visit(name)
     page.emulate_media(media="print")
     # A4 less the margins, in CSS pixels.
     page.set_viewport_size({"width": 680, "height": 1000})
     assert page.evaluate("document.documentElement.scrollWidth") <= 680
-    assert page.locator(".controls").is_hidden()
+    assert not any(one.is_visible() for one in page.locator(".controls, nav").all())
     wide = page.evaluate(
         "[...document.querySelectorAll('img, canvas, pre, table')]"
         ".filter((e) => e.getBoundingClientRect().right > 681).map((e) => e.outerHTML.slice(0, 80))"
     )
     assert wide == []
     assert page.pdf(format="A4", prefer_css_page_size=True).startswith(b"%PDF")
+
+
+@every_width
+def test_strange_samples_are_seen_and_reached_with_a_keyboard(visit, size):
+    page = visit("strange", size)
+    assert page.locator("article h3").count() == 7
+    broken = "[...document.images].filter((i) => !i.complete || i.naturalWidth === 0).length"
+    assert page.evaluate(broken) == 0
+    # What can be scrolled sideways gets the focus, and the focus is seen.
+    for table in page.locator(".wide").all():
+        table.focus()
+        assert table.evaluate("(e) => e === document.activeElement")
+    page.locator("nav a").nth(2).focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#strangest"
+    hot = page.locator("td.heat, .line.heat span").all()
+    assert len({one.evaluate("(e) => getComputedStyle(e).backgroundColor") for one in hot}) > 3

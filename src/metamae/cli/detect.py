@@ -15,8 +15,7 @@ from metamae.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from metamae.verbs.detect import Detected
-    from metamae.verbs.spotting import Finding
+    from metamae.verbs.detected import Detected
 
 
 def detect(  # noqa: PLR0913  # one argument per option of the command
@@ -31,6 +30,8 @@ def detect(  # noqa: PLR0913  # one argument per option of the command
     group: str | None = None,
     false_alarms: float = 0.01,
     seed: int = 0,
+    page: Path | None = None,
+    strangest: int | None = None,
     overwrite: Flag = False,
     skip_bad: int = 0,
     set_: Settings = None,
@@ -50,13 +51,16 @@ def detect(  # noqa: PLR0913  # one argument per option of the command
         group: Field that says which samples belong together, e.g. to one machine.
         false_alarms: Share of normal samples that may be reported.
         seed: Of every draw.
-        overwrite: Replace the file if it is there.
+        page: An .html file: scores, and the strangest samples with their strangeness as colours.
+        strangest: Samples on the page (12).
+        overwrite: Replace files that are there.
         skip_bad: Bad samples that may be left out; more of them stop the command.
         set_: A setting of the reader as key=value, e.g. labels=new.csv; may be repeated.
         json: Write JSON on standard output, and nothing else there.
         device: cpu, cuda, or auto.
     """
     show_log()
+    from metamae.verbs.detect import STRANGEST
     from metamae.verbs.detect import detect as verb
 
     found = verb(
@@ -72,6 +76,8 @@ def detect(  # noqa: PLR0913  # one argument per option of the command
         seed=seed,
         skip_bad=skip_bad,
         settings=chosen(set_),
+        page=page,
+        strangest=STRANGEST if strangest is None else strangest,
         overwrite=overwrite,
         device=device,
     )
@@ -83,21 +89,9 @@ def detect(  # noqa: PLR0913  # one argument per option of the command
 
 def _show(found: "Detected") -> None:
     """Write a row for each detector and baseline, the strangest samples, and the notes."""
-    header = ["", "threshold", "alarms"]
-    if found.unusual is not None:
-        header += ["AUROC (95 % interval)", "AUPR (95 % interval)"]
-    rows = []
-    for name, one in found.all.items():
-        row = [name, f"{one.alarm.threshold:.4g}", _alarms(found, one)]
-        if one.told is not None:
-            told = one.told
-            row.append(
-                f"{told.auroc:.3f}  ({told.auroc_interval[0]:.3f} to {told.auroc_interval[1]:.3f})"
-            )
-            row.append(
-                f"{told.aupr:.3f}  ({told.aupr_interval[0]:.3f} to {told.aupr_interval[1]:.3f})"
-            )
-        rows.append(row)
+    from metamae.verbs.detected import table_of
+
+    header, rows = table_of(found)
     alarm = next(iter(found.all.values())).alarm
     print_table(
         f"{found.source}: {len(found.names)} samples; at most {alarm.false_alarms:.2%} false "
@@ -105,19 +99,10 @@ def _show(found: "Detected") -> None:
         header,
         rows,
     )
-    first, one = next(iter(found.findings.items()))
+    first = next(iter(found.findings))
     names = ", ".join(str(found.names[at]) for at in found.strangest())
     print_line(f"Strangest by {first}: {names}.")
     if found.unusual is not None:
         print_line(f"{int(found.unusual.sum())} samples are labelled as not normal.")
     for note in found.notes:
         print_line(f"Note: {note}.")
-
-
-def _alarms(found: "Detected", one: "Finding") -> str:
-    """How many samples are reported, and how many of these the labels call normal."""
-    raised = one.raised
-    if found.unusual is None:
-        return str(int(raised.sum()))
-    false = int((raised & ~found.unusual).sum())
-    return f"{int(raised.sum())}, {false} of {int((~found.unusual).sum())} normal"

@@ -1,59 +1,41 @@
 """Charts of numbers: drawn by matplotlib, put into a page as vector pictures.
 
-Colours are those of Okabe & Ito, which most people tell apart; lines differ in their dashes too,
-so that a grey print can be read. A chart is narrow enough to be read on a phone.
+Lines differ in their dashes and not in their colours alone, so that a grey print can be read. A
+chart is narrow enough to be read on a phone.
 """
 
-import base64
-import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metamae.report.figure import (
+    CHANNELS,
+    COLOURS,
+    WIDTH,
+    Array,
+    Chart,
+    new_figure,
+    plain,
+    square,
+    to_chart,
+)
 from metamae.report.form import Seen
 from metamae.report.thumb import flat
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-Array = NDArray[Any]
 Series = Sequence[tuple[float, float]]
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 DASHES = ("-", "--", "-.", ":")
-WIDTH = 4.0  # inches
-CHANNELS = 4  # of a curve that are drawn
 MANY_POINTS = 40  # of a line, above which they are not marked one by one
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A picture in a page.
-
-    Attributes:
-        source: The picture as a data URI.
-        alt: What it shows, for who cannot see it.
-        caption: What stands below it.
-        width: In CSS pixels.
-        height: In CSS pixels.
-    """
-
-    source: str
-    alt: str
-    caption: str
-    width: int
-    height: int
 
 
 def draw_lines(title: str, lines: Mapping[str, Series], x_label: str = "step") -> Chart:
     """Draw one line per name over the steps of a training."""
-    with _figure(WIDTH, 2.5) as figure:
+    with new_figure(WIDTH, 2.5) as figure:
         axis = figure.subplots()
         for number, (name, points) in enumerate(lines.items()):
             x, y = np.array(points, dtype=np.float64).T
@@ -68,11 +50,11 @@ def draw_lines(title: str, lines: Mapping[str, Series], x_label: str = "step") -
                 linewidth=1.3,
             )
         axis.set_xlabel(x_label)
-        _plain(axis)
+        plain(axis)
         if len(lines) > 1:
             figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
         last = "; ".join(f"{name} ends at {p[-1][1]:.4g}" for name, p in lines.items())
-        return _chart(figure, f"{title} over the steps of the training: {last}.", title)
+        return to_chart(figure, f"{title} over the steps of the training: {last}.", title)
 
 
 def draw_intervals(
@@ -89,7 +71,7 @@ def draw_intervals(
         chance: Score of guessing, a broken line.
         own: Names of the rows that are on trial.
     """
-    with _figure(WIDTH, 0.75 + 0.27 * len(rows)) as figure:
+    with new_figure(WIDTH, 0.75 + 0.27 * len(rows)) as figure:
         axis = figure.subplots()
         for at, (name, score, low, high) in enumerate(rows):
             colour = COLOURS[1] if name in own else "#555555"
@@ -107,17 +89,17 @@ def draw_intervals(
             )
         axis.set_yticks(range(len(rows)), [name for name, *_ in rows])
         axis.set_ylim(len(rows) - 0.4, -0.6)
-        _plain(axis, along="x")
+        plain(axis, along="x")
         axis.tick_params(axis="y", length=0)
         told = "; ".join(f"{n} {s:.3f} ({low:.3f} to {high:.3f})" for n, s, low, high in rows)
-        return _chart(figure, f"{title}, scores with 95 % intervals: {told}.", title)
+        return to_chart(figure, f"{title}, scores with 95 % intervals: {told}.", title)
 
 
 def draw_curve(seen: Seen, name: str) -> Chart:
     """Draw a series with what a method made of its hidden stretches, one panel per channel."""
     original = np.asarray(seen.original, dtype=np.float64)
     shown = min(CHANNELS, len(original))
-    with _figure(WIDTH, 0.9 + 0.95 * shown) as figure:
+    with new_figure(WIDTH, 0.9 + 0.95 * shown) as figure:
         axes = figure.subplots(shown, 1, sharex=True, squeeze=False)[:, 0]
         for channel, axis in enumerate(axes):
             _panel(axis, seen, channel)
@@ -129,7 +111,7 @@ def draw_curve(seen: Seen, name: str) -> Chart:
         caption = f"{name}; {shown} of {len(original)} channels" if more else name
         share = float(np.mean(seen.hidden))
         alt = f"{name}: a series of which {share:.0%} was hidden, and the predictions for it."
-        return _chart(figure, alt, caption)
+        return to_chart(figure, alt, caption)
 
 
 def _panel(axis: "Axes", seen: Seen, channel: int) -> None:
@@ -155,7 +137,7 @@ def _panel(axis: "Axes", seen: Seen, channel: int) -> None:
             linewidth=1.2,
             label=label,
         )
-    _plain(axis)
+    plain(axis)
 
 
 def draw_points(seen: Seen, name: str) -> list[Chart]:
@@ -169,10 +151,10 @@ def draw_points(seen: Seen, name: str) -> list[Chart]:
     for title, guess in seen.guesses:
         guessed = np.where(hidden[:, None], np.asarray(guess.values, dtype=np.float64), original)
         sets.append((title, guessed, hidden))
-    across, up = _window(flat(original, seen.form.dims))
+    across, up = square(flat(original, seen.form.dims))
     charts = []
     for title, points, marked in sets:
-        with _figure(1.7, 1.7) as figure:
+        with new_figure(1.7, 1.7) as figure:
             axis = figure.subplots()
             colour = np.where(marked, COLOURS[1], COLOURS[0])
             axis.scatter(*flat(points, seen.form.dims), s=4, c=colour.tolist(), linewidths=0)
@@ -180,62 +162,11 @@ def draw_points(seen: Seen, name: str) -> list[Chart]:
             axis.set_ylim(*up)
             axis.set_aspect("equal")
             axis.set_axis_off()
-            charts.append(_chart(figure, f"{name}, {title}", title, vector=False))
+            charts.append(to_chart(figure, f"{name}, {title}", title, vector=False))
     return charts
-
-
-def _window(places: tuple[Array, Array]) -> list[tuple[float, float]]:
-    """Ends of both axes of a square that holds all places with some space around them."""
-    ends = []
-    for values in places:
-        known = values[np.isfinite(values)]
-        ends.append((float(known.min()), float(known.max())) if known.size else (0.0, 1.0))
-    half = 0.55 * max(high - low for low, high in ends) or 0.5
-    return [((low + high) / 2 - half, (low + high) / 2 + half) for low, high in ends]
 
 
 def _stretches(hidden: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """First and one past the last position of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], hidden, [False]]).astype(np.int8)))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-
-
-@contextmanager
-def _figure(width: float, height: float) -> Iterator["Figure"]:
-    """Yield a figure with settings of our own, whatever a user's matplotlib is set to."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    settings: dict[Any, Any] = {
-        **matplotlib.rcParamsDefault,
-        "backend": "agg",
-        "font.size": 9,
-        # The salt makes the same chart the same text every time.
-        "svg.hashsalt": "metamae",
-        "svg.fonttype": "path",
-        # A name with a dollar in it is a name and no formula.
-        "text.parse_math": False,
-    }
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
-        # A sign that the font does not have is drawn as a box.
-        warnings.filterwarnings("ignore", "Glyph .* missing")
-        yield Figure(figsize=(width, height), layout="constrained")
-
-
-def _plain(axis: "Axes", along: str = "y") -> None:
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(axis=along, color="#e3e3e3", linewidth=0.6)  # type: ignore[arg-type]
-    axis.set_axisbelow(True)
-
-
-def _chart(figure: "Figure", alt: str, caption: str, *, vector: bool = True) -> Chart:
-    buffer = BytesIO()
-    width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    if vector:
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", metadata=nothing)
-    else:
-        figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
-    kind = "image/svg+xml" if vector else "image/png"
-    content = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return Chart(f"data:{kind};base64,{content}", alt, caption, width, height)

@@ -6,7 +6,8 @@ from pathlib import PurePath
 from typing import Any
 
 from metamae.report import shown
-from metamae.report.charts import Chart, draw_intervals, draw_lines
+from metamae.report.charts import draw_intervals, draw_lines
+from metamae.report.figure import Chart
 from metamae.report.numbers import HEALTH, NAMES, Line, health_of, series, with_labels
 from metamae.report.page import render
 

@@ -1,4 +1,4 @@
-"""How the parts of a sample are shown, and what a method made of one of which it saw a part."""
+"""How the parts of a sample are shown: whole, seen in part, or with their strangeness."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -88,3 +88,19 @@ class Sample:
 
     name: str
     parts: tuple[tuple[Form, Any], ...]
+
+
+@dataclass(frozen=True)
+class Heated:
+    """One part of a sample with the strangeness of each of its places.
+
+    Attributes:
+        form: How it is shown.
+        values: In the user's units, as `Form` says.
+        heat: Strangeness of each value, NaN where there is none: of the shape of the values, one
+            per symbol or one per cell.
+    """
+
+    form: Form
+    values: Any
+    heat: NDArray[np.floating[Any]]

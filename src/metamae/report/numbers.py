@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metamae.report.charts import Chart, Series, draw_intervals, draw_lines
+from metamae.report.charts import Series, draw_intervals, draw_lines
+from metamae.report.figure import Chart
 
 Line = Mapping[str, Any]
 

@@ -121,8 +121,16 @@ def verdict_of(found: Sequence[Assessed], health: Sequence[Fact]) -> tuple[str, 
     return f"No label has been judged yet, which metamae evaluate does{without}.", "open"
 
 
-def render(template: str, values: Mapping[str, Any]) -> str:
-    """Fill a template of this folder with values; all text is escaped."""
+def render(
+    template: str, values: Mapping[str, Any], scripts: Sequence[str] = ("d3.min.js", "page.js")
+) -> str:
+    """Fill a template of this folder with values; all text is escaped.
+
+    Args:
+        template: Its name.
+        values: What it shows.
+        scripts: Names of those that the page runs.
+    """
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
@@ -132,12 +140,12 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    scripts = [asset("d3.min.js"), asset("page.js")]
+    texts = [asset(name) for name in scripts]
     own = {
         "style": Markup(asset("style.css")),
-        "scripts": [Markup(text) for text in scripts],
-        "policy": _policy(scripts),
-        "licence": asset("d3.LICENSE"),
+        "scripts": [Markup(text) for text in texts],
+        "policy": _policy(texts),
+        "licence": asset("d3.LICENSE") if scripts else "",
     }
     return environment.get_template(template).render({**own, **values})
 
@@ -159,7 +167,8 @@ def to_json(value: Any) -> Markup:
 def _policy(scripts: Sequence[str]) -> str:
     """Let nothing be fetched, and no script run but these."""
     digests = (hashlib.sha256(text.encode("utf-8")).digest() for text in scripts)
-    known = " ".join(f"'sha256-{base64.b64encode(d).decode('ascii')}'" for d in digests)
+    hashes = [f"'sha256-{base64.b64encode(d).decode('ascii')}'" for d in digests]
+    known = " ".join(hashes) or "'none'"
     return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {known}"
 
 

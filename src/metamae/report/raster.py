@@ -73,11 +73,16 @@ def paint_heat(values: Array, scale: Limits, blank: NDArray[np.bool_] | None = N
     return pixels
 
 
-def montage(values: Array) -> Array:
-    """Put slices of a volume (C, depth, H, W) side by side: (C, H, slices times W)."""
-    depth = values.shape[1]
-    # The middles of equal parts.
-    chosen = np.unique(((np.arange(SLICES) + 0.5) * depth / SLICES).astype(np.int64))
+def montage(values: Array, chosen: NDArray[np.int64] | None = None) -> Array:
+    """Put slices of a volume (C, depth, H, W) side by side: (C, H, slices times W).
+
+    Args:
+        values: The volume.
+        chosen: Positions of the slices; the middles of equal parts if not given.
+    """
+    if chosen is None:
+        depth = values.shape[1]
+        chosen = np.unique(((np.arange(SLICES) + 0.5) * depth / SLICES).astype(np.int64))
     return np.concatenate([values[:, at] for at in chosen], axis=2)
 
 

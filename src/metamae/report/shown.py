@@ -12,7 +12,8 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from metamae.report import raster
-from metamae.report.charts import Chart, draw_curve, draw_points
+from metamae.report.charts import draw_curve, draw_points
+from metamae.report.figure import Chart
 from metamae.report.form import Guess, Seen
 from metamae.report.thumb import text_of
 
@@ -31,10 +32,10 @@ def draw(seen: Seen, name: str) -> Markup:
 
 def show_chart(chart: Chart, kind: str = "chart") -> Markup:
     """Write a chart as a figure."""
+    below = Markup("<figcaption>{}</figcaption>").format(chart.caption) if chart.caption else ""
     return Markup(
-        '<figure class="{}"><img src="{}" alt="{}" width="{}" height="{}">'
-        "<figcaption>{}</figcaption></figure>"
-    ).format(kind, chart.source, chart.alt, chart.width, chart.height, chart.caption)
+        '<figure class="{}"><img src="{}" alt="{}" width="{}" height="{}">{}</figure>'
+    ).format(kind, chart.source, chart.alt, chart.width, chart.height, below)
 
 
 def _curve(seen: Seen, name: str) -> Markup:
@@ -132,22 +133,22 @@ def _line(
     boxes = []
     for at, symbol in enumerate(symbols):
         if not hidden[at]:
-            boxes.append(Markup("<span>{}</span>").format(_visible(symbol)))
+            boxes.append(Markup("<span>{}</span>").format(visible(symbol)))
         elif guess is None:
-            boxes.append(Markup('<span class="hid">{}</span>').format(_visible(symbol)))
+            boxes.append(Markup('<span class="hid">{}</span>').format(visible(symbol)))
         else:
             kind = "hit" if guess.values[at] == truth[at] else "miss"
             chance = guess.chances[at] if guess.chances else None
             below = "" if chance is None else f"{100 * chance:.0f}"
             boxes.append(
                 Markup('<span class="{}">{}<small>{}</small></span>').format(
-                    kind, _visible(guess.values[at]), below
+                    kind, visible(guess.values[at]), below
                 )
             )
     return Markup('<p class="line"><b>{}</b> {}</p>').format(title, Markup("").join(boxes))
 
 
-def _visible(symbol: Any) -> str:
+def visible(symbol: Any) -> str:
     """Show blanks as a sign, for a box with nothing in it says nothing."""
     text = str(symbol)
     return text.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") or "∅"

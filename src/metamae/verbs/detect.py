@@ -1,7 +1,6 @@
 """Find samples, and places in them, that are unlike the normal ones."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamae import artifact
+from metamae.anomaly.alarm import Alarm
 from metamae.atomic import write_atomically
 from metamae.checks import check_at_least, check_between
 from metamae.columns import Index
@@ -20,80 +20,15 @@ from metamae.records import Records
 from metamae.registry import did_you_mean
 from metamae.scoring.split import train_test
 from metamae.scoring.task import Task
+from metamae.verbs.detected import Detected
 from metamae.verbs.outputs import check_out
-from metamae.verbs.spotting import Finding, Normal, find, find_raw, heat_of, judged
+from metamae.verbs.report import KINDS
+from metamae.verbs.spotting import Normal, find, find_raw, judged
+from metamae.verbs.strange_page import write_strange_page
 from metamae.verbs.vector_files import sample_names
-from metamae.version import VERSION
 
 HELD_SHARE = 0.3  # of the normal samples, for the threshold
-
-
-@dataclass(frozen=True)
-class Detected:
-    """What was found in a data set.
-
-    Attributes:
-        source: The data set.
-        names: Of its samples.
-        findings: Detector or variant -> what it says.
-        baselines: Baseline on raw features -> what it says.
-        unusual: Whether each sample is labelled as not normal, (S,); None without labels.
-        num_fitted: Normal samples that were learnt from.
-        seed: Of every draw.
-        notes: What a reader should know.
-    """
-
-    source: str
-    names: list[Any]
-    findings: Mapping[str, Finding]
-    baselines: Mapping[str, Finding]
-    unusual: NDArray[np.bool_] | None
-    num_fitted: int
-    seed: int
-    notes: tuple[str, ...] = ()
-    _run: tuple[Pretrained, Records] | None = field(default=None, repr=False)
-
-    @property
-    def all(self) -> dict[str, Finding]:
-        """Detectors first, then baselines."""
-        return {**self.findings, **self.baselines}
-
-    def strangest(self, most: int = 10, by: str | None = None) -> Index:
-        """Positions of the strangest samples, by the first detector or another one."""
-        scores = self.all[by or next(iter(self.findings))].samples
-        return np.argsort(-scores, kind="stable")[:most]
-
-    def heat(self, samples: Sequence[int], by: str | None = None) -> tuple[Any, Any]:
-        """Lay the strangeness of tokens out over the values of a few samples.
-
-        Args:
-            samples: Positions, few enough for one batch; none that is cut into windows.
-            by: Detector; the first if not given.
-
-        Returns:
-            The samples in the user's units and the strangeness of each value, in the form of
-            `Reconstructed.original` and `Reconstructed.hidden`.
-
-        Raises:
-            ConfigError: If samples are cut into windows.
-        """
-        assert self._run is not None
-        pretrained, records = self._run
-        return heat_of(pretrained, records, samples, self.findings[by or next(iter(self.findings))])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values that JSON can hold, without the scores."""
-        return {
-            "version": VERSION,
-            "data": self.source,
-            "samples": len(self.names),
-            "unusual": None if self.unusual is None else int(self.unusual.sum()),
-            "fitted": self.num_fitted,
-            "seed": self.seed,
-            "notes": list(self.notes),
-            "detectors": {name: _summary(found) for name, found in self.findings.items()},
-            "baselines": {name: _summary(found) for name, found in self.baselines.items()},
-        }
+STRANGEST = 12  # samples on a page
 
 
 def detect(  # noqa: PLR0913  # one argument per choice of the user
@@ -110,6 +45,8 @@ def detect(  # noqa: PLR0913  # one argument per choice of the user
     seed: int = 0,
     skip_bad: int = 0,
     settings: Mapping[str, Any] | None = None,
+    page: str | Path | None = None,
+    strangest: int = STRANGEST,
     overwrite: bool = False,
     device: str = "auto",
 ) -> Detected:
@@ -132,6 +69,9 @@ def detect(  # noqa: PLR0913  # one argument per choice of the user
         seed: Of every draw.
         skip_bad: How many bad samples of each data set may be left out.
         settings: Settings of the reader by name, in place of those of the run.
+        page: File to write, .html: one page that opens offline, with the table, the scores and
+            the strangest samples with the strangeness of their places as colours.
+        strangest: Samples on the page: so many of the strangest by the first detector.
         overwrite: Whether a file that is there may be replaced.
         device: Where to compute.
 
@@ -142,11 +82,14 @@ def detect(  # noqa: PLR0913  # one argument per choice of the user
     """
     check_between("Detect.false_alarms", false_alarms, 0, 1)
     check_at_least("Detect.seed", seed, 0)
+    check_at_least("Detect.strangest", strangest, 1)
     path = None if out is None else check_out(Path(out), (".parquet", ".csv"), overwrite, "Detect")
+    page = None if page is None else check_out(Path(page), KINDS, overwrite, "Detect", "page")
     pretrained = run if isinstance(run, Pretrained) else load(run, device=device)
     detectors = _detectors(by, pretrained)
     records = read_sound(pretrained, data, skip_bad, settings)
-    unusual, known = _unusual(pretrained, records, label, normal_value)
+    labels = [] if label is None else _labels(pretrained, records, label)
+    unusual = None if label is None else _unusual(records, label, labels, normal_value)
     source = pretrained.config.data["source"] if normal is None else normal
     usual = _usual(pretrained, source, normal is None, skip_bad, settings)
     notes = _notes(pretrained, records, usual, assumed=normal is None)
@@ -155,30 +98,29 @@ def detect(  # noqa: PLR0913  # one argument per choice of the user
     findings = find(pretrained, detectors, inputs, taken, false_alarms, seed)
     baselines = find_raw(pretrained, inputs, taken, false_alarms, seed)
     if unusual is not None:
+        known = np.flatnonzero([value is not None for value in labels])
         groups = None if group is None else _column(records, group)[known]
         findings = judged(findings, unusual, known, groups, seed)
         baselines = judged(baselines, unusual, known, groups, seed)
-    first = next(iter(findings.values())).alarm
-    if not first.kept:
-        notes.append(
-            f"no threshold can promise a false-alarm rate of {false_alarms:g} from "
-            f"{first.num_normal} normal samples, so nothing is reported: it takes "
-            f"{int(np.ceil(1 / false_alarms)) - 1}, or --false-alarms "
-            f"{1 / (first.num_normal + 1):.2g}"
-        )
+    notes += _without_threshold(next(iter(findings.values())).alarm)
     found = Detected(
         source=records.source,
         names=sample_names(records),
         findings=findings,
         baselines=baselines,
         unusual=unusual,
+        normal=usual.source,
         num_fitted=len(taken.fitted),
         seed=seed,
         notes=tuple(notes),
+        label=label,
+        labels=tuple(labels),
         _run=(pretrained, inputs),
     )
     if path is not None:
         write_atomically(path, lambda temporary: _write(temporary, path.suffix.lower(), found))
+    if page is not None:
+        write_strange_page(page, found, strangest)
     return found
 
 
@@ -223,22 +165,22 @@ def _column(records: Records, name: str) -> NDArray[Any]:
     return np.asarray(records[name][np.arange(len(records))])
 
 
-def _unusual(
-    pretrained: Pretrained, records: Records, label: str | None, normal_value: str | None
-) -> tuple[NDArray[np.bool_] | None, Index]:
-    """Which samples are labelled as not normal, and which have a label at all."""
-    every = np.arange(len(records))
-    if label is None:
-        return None, every
+def _labels(pretrained: Pretrained, records: Records, label: str) -> list[str | None]:
+    """What the label says of each sample; None where it says nothing."""
     if label in pretrained.schema.modality.columns:
         raise DataError(
             f"Label {label!r} must not have been an input of the encoder; it was, so every score "
             f"would be too good. Pretrain again with --ignore {label}."
         )
-    values = _column(records, label)
-    there = np.array([v is not None and v == v and v != "" for v in values.tolist()])
-    texts = np.array([_text(v) for v in values.tolist()])
-    found = sorted(set(texts[there]))
+    values = _column(records, label).tolist()
+    return [None if v is None or v != v or v == "" else _text(v) for v in values]
+
+
+def _unusual(
+    records: Records, label: str, labels: Sequence[str | None], normal_value: str | None
+) -> NDArray[np.bool_]:
+    """Which samples are labelled as not normal, (S,)."""
+    found = sorted({text for text in labels if text is not None})
     if normal_value is None and set(found) <= {"0", "1"}:
         normal_value = "0"
     if normal_value is None or normal_value not in found:
@@ -253,7 +195,7 @@ def _unusual(
             f"{records.source}: label {label!r} must hold samples that are normal and others; got "
             f"only {found[0]!r}. Leave --label out."
         )
-    return texts != normal_value, every[there]
+    return np.array([text is not None and text != normal_value for text in labels])
 
 
 def _text(value: Any) -> str:
@@ -301,21 +243,15 @@ def _notes(pretrained: Pretrained, records: Records, usual: Records, *, assumed:
     return notes
 
 
-def _summary(found: Finding) -> dict[str, Any]:
-    summary: dict[str, Any] = {
-        "threshold": found.alarm.threshold if found.alarm.kept else None,
-        "false_alarms": found.alarm.false_alarms,
-        "normal_samples": found.alarm.num_normal,
-        "raised": int(found.raised.sum()),
-    }
-    if found.told is not None:
-        summary |= {
-            "auroc": found.told.auroc,
-            "auroc_interval": list(found.told.auroc_interval),
-            "aupr": found.told.aupr,
-            "aupr_interval": list(found.told.aupr_interval),
-        }
-    return summary
+def _without_threshold(alarm: Alarm) -> list[str]:
+    if alarm.kept:
+        return []
+    return [
+        f"no threshold can promise a false-alarm rate of {alarm.false_alarms:g} from "
+        f"{alarm.num_normal} normal samples, so nothing is reported: it takes "
+        f"{int(np.ceil(1 / alarm.false_alarms)) - 1}, or --false-alarms "
+        f"{1 / (alarm.num_normal + 1):.2g}"
+    ]
 
 
 def _write(path: Path, kind: str, found: Detected) -> None:

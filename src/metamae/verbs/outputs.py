@@ -7,8 +7,17 @@ from metamae.errors import ArtifactError, ConfigError
 from metamae.registry import did_you_mean
 
 
-def check_out(path: Path, kinds: Sequence[str], overwrite: bool, owner: str) -> Path:
+def check_out(
+    path: Path, kinds: Sequence[str], overwrite: bool, owner: str, option: str = "out"
+) -> Path:
     """Return the path of a file that may be written.
+
+    Args:
+        path: Where to.
+        kinds: Endings of files that can be written.
+        overwrite: Whether a file that is there may be replaced.
+        owner: The verb, for messages.
+        option: Its option that named the file.
 
     Raises:
         ConfigError: If it ends in an unknown way.
@@ -16,14 +25,15 @@ def check_out(path: Path, kinds: Sequence[str], overwrite: bool, owner: str) -> 
     """
     if path.suffix.lower() not in kinds:
         raise ConfigError(
-            f"{owner}.out must end in a known kind of file; got {str(path)!r}."
+            f"{owner}.{option} must end in a known kind of file; got {str(path)!r}."
             f"{did_you_mean(path.suffix, kinds)}"
         )
     if path.is_dir():
-        raise ArtifactError(f"{path} must be a file; got a folder. Choose another --out.")
+        raise ArtifactError(f"{path} must be a file; got a folder. Choose another --{option}.")
     if path.exists() and not overwrite:
         raise ArtifactError(
-            f"{path} must not exist yet; it does. --overwrite replaces it, another --out keeps it."
+            f"{path} must not exist yet; it does. --overwrite replaces it, another --{option} "
+            f"keeps it."
         )
     if not path.parent.is_dir():
         raise ArtifactError(f"{path} must lie in a folder; {path.parent} is none. Make it first.")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from metamae.anomaly.alarm import Alarm, Told, judge_scores, threshold_at
 from metamae.anomaly.raw import RawDetectors
@@ -17,9 +18,11 @@ from metamae.pretrained import Pretrained
 from metamae.records import Records
 from metamae.representations import raw_features
 from metamae.training.batches import to_device
+from metamae.types import Batch
 
 MOST_LEARNT = 2**18  # tokens of normal samples that are described for a detector to learn from
 AT_ONCE = 2**17  # tokens that are described at a time while scoring
+RARE = 0.99  # quantile of normal tokens above which one is rare
 Tokens = list[NDArray[np.float32]]
 
 
@@ -31,12 +34,15 @@ class Finding:
         samples: Strangeness of each sample, (S,), higher for stranger.
         tokens: Of each of its tokens, NaN where there is none: S arrays (N,); none of a baseline.
         alarm: Above which score a sample is reported.
+        usual: Median of the scores of the tokens of the normal samples that the threshold was
+            taken from, and what one in a hundred of them exceeds; None of a baseline.
         told: How well the scores agree with the labels; None without labels.
     """
 
     samples: Floats
-    tokens: list[NDArray[np.float32]]
+    tokens: Tokens
     alarm: Alarm
+    usual: tuple[float, float] | None = None
     told: Told | None = None
 
     @property
@@ -81,12 +87,23 @@ def find(
     scorer = _Scorer(pretrained, detectors, seed)
     for detector, described in scorer.describe(normal.records.subset(fitted)):
         detector.fit(described, seed)
-    above, _ = scorer.score(normal.records.subset(normal.held))
+    above, usual = scorer.score(normal.records.subset(normal.held))
     scores, parts = scorer.score(records)
     return {
-        name: Finding(scores[name], parts[name], threshold_at(above[name], false_alarms))
+        name: Finding(
+            samples=scores[name],
+            tokens=parts[name],
+            alarm=threshold_at(above[name], false_alarms),
+            usual=_quantiles(usual[name]),
+        )
         for name in scores
     }
+
+
+def _quantiles(tokens: Tokens) -> tuple[float, float]:
+    every = np.concatenate(tokens)
+    median, rare = np.nanquantile(every, (0.5, RARE)) if np.isfinite(every).any() else (0, 0)
+    return float(median), float(rare)
 
 
 class _Scorer:
@@ -106,11 +123,9 @@ class _Scorer:
                 shared = describe_tokens(self.pretrained, records)
             yield detector, shared
 
-    def score(
-        self, records: Records
-    ) -> tuple[dict[str, Floats], dict[str, list[NDArray[np.float32]]]]:
+    def score(self, records: Records) -> tuple[dict[str, Floats], dict[str, Tokens]]:
         samples: dict[str, list[Floats]] = {}
-        tokens: dict[str, list[NDArray[np.float32]]] = {}
+        tokens: dict[str, Tokens] = {}
         for start in range(0, len(records), self.block):
             block = records.subset(np.arange(start, min(start + self.block, len(records))))
             for detector, described in self.describe(block):
@@ -120,7 +135,7 @@ class _Scorer:
         return {name: np.concatenate(parts) for name, parts in samples.items()}, tokens
 
 
-def _laid_out(tokens: Floats, described: Described) -> list[NDArray[np.float32]]:
+def _laid_out(tokens: Floats, described: Described) -> Tokens:
     """Scores of the tokens of each sample by their positions, NaN where there is none."""
     rows = []
     for start, stop in zip(described.starts[:-1], described.starts[1:], strict=True):
@@ -178,15 +193,32 @@ def heat_of(
             "Detected.heat must get samples that are taken whole; got some that are cut into "
             "windows. Shorter samples would do."
         )
-    device = next(pretrained.module.parameters()).device
-    batch = to_device(spec.batch(some, np.arange(len(some))), device)
+    batch, heat = lay_out(pretrained, some, [found.tokens[sample] for sample in index])
     tokenizer = pretrained.module.backbone.tokenizer
+    return tokenizer.original(batch), tokenizer.spread(heat, batch)
+
+
+def lay_out(
+    pretrained: Pretrained, pieces: Records, tokens: Sequence[NDArray[np.float32]]
+) -> tuple[Batch, Tensor]:
+    """Bring scores of tokens into the order of a batch.
+
+    Args:
+        pretrained: The run.
+        pieces: Samples that are taken whole, or windows, few enough for one batch.
+        tokens: Scores of the tokens of each by their positions in it, NaN where there is none.
+
+    Returns:
+        The batch, and the score of each of its tokens, (B, N), NaN where there is none.
+    """
+    spec = pretrained.schema.modality
+    device = next(pretrained.module.parameters()).device
+    batch = to_device(spec.batch(pieces, np.arange(len(pieces))), device)
     with torch.no_grad():
-        num_tokens = tokenizer.embed(batch).values.shape[1]
+        num_tokens = pretrained.module.backbone.tokenizer.embed(batch).values.shape[1]
     _, positions = places_of(spec, batch, num_tokens, cut=False)
-    heat = torch.full((len(some), num_tokens), float("nan"))
-    for row, sample in enumerate(index.tolist()):
-        own = found.tokens[sample]
+    heat = torch.full((len(pieces), num_tokens), float("nan"))
+    for row, own in enumerate(tokens):
         there = positions < len(own)
         heat[row, torch.from_numpy(there)] = torch.from_numpy(own[positions[there]])
-    return tokenizer.original(batch), tokenizer.spread(heat, batch)
+    return batch, heat
