@@ -13,7 +13,7 @@ from command import metamae as command
 from command import refused
 from metamae.bench import run as run_module
 from metamae.bench.cell import BASELINES, Cell, Options, compute, fitting
-from metamae.bench.problem import Problem
+from metamae.bench.problem import Problem, pocket_problems
 from metamae.bench.run import CONTROL, bench
 from metamae.bench.suites import open_suite
 from metamae.challenge import Challenge
@@ -285,3 +285,11 @@ def test_transfer_sets_are_looked_for_beside_the_data(tmp_path, caplog):
     suite = open_suite(str(recipes / "first.toml"), data=tmp_path / "first")
     assert len(suite.problems[0].load().challenges) == 2
     assert "transfer to third is left out" in caplog.text
+
+
+def test_a_quick_benchmark_goes_without_what_takes_long_unless_named():
+    every = {problem.name for problem in pocket_problems()}
+    quick = {problem.name for problem in pocket_problems(quick=True)}
+    assert every - quick == {"mnist", "reviews"}
+    assert [problem.name for problem in pocket_problems(["mnist"], quick=True)] == ["mnist"]
+    assert len({problem.modality for problem in pocket_problems(quick=True)}) >= 8

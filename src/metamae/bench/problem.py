@@ -22,14 +22,19 @@ class Problem:
     load: Callable[[], Published]
 
 
-def pocket_problems(names: Iterable[str] | None = None) -> list[Problem]:
-    """Return data sets of the pocket benchmark, all if none is named.
+def pocket_problems(names: Iterable[str] | None = None, *, quick: bool = False) -> list[Problem]:
+    """Return data sets of the pocket benchmark.
+
+    Args:
+        names: Those that are wanted; None for all.
+        quick: Whether all means those that do not take long.
 
     Raises:
         ConfigError: If there is no such data set.
     """
-    chosen = list(POCKET.entries) if names is None else list(names)
-    return [_pocket(name) for name in chosen]
+    if names is None:
+        names = [name for name in POCKET.entries if not (quick and POCKET.get(name).long)]
+    return [_pocket(name) for name in names]
 
 
 def _pocket(name: str) -> Problem:

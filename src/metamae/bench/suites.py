@@ -29,7 +29,13 @@ class Suite:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def open_suite(name: str, *, data: Path | None = None, only: Iterable[str] | None = None) -> Suite:
+def open_suite(
+    name: str,
+    *,
+    data: Path | None = None,
+    only: Iterable[str] | None = None,
+    quick: bool = False,
+) -> Suite:
     """Return a benchmark by its name.
 
     Args:
@@ -37,6 +43,7 @@ def open_suite(name: str, *, data: Path | None = None, only: Iterable[str] | Non
         data: Folder with the files of a recipe's data set. Those that encoders are judged on beside
             lie in folders of their names within it or next to it.
         only: Names of pocket data sets; None for all.
+        quick: Whether all means those that do not take long.
 
     Raises:
         ConfigError: If there is no such benchmark or data set, or a recipe comes without a folder.
@@ -47,7 +54,7 @@ def open_suite(name: str, *, data: Path | None = None, only: Iterable[str] | Non
                 "Bench.data must come with a recipe; the pocket benchmark reads installed "
                 "packages. recipes/pamap2.toml would do, or --only for some of its data sets."
             )
-        return Suite("pocket", pocket_problems(only))
+        return Suite("pocket", pocket_problems(only, quick=quick))
     if not name.endswith(".toml"):
         raise ConfigError(
             f"Bench.suite must be 'pocket' or the path of a recipe; got {name!r}. "

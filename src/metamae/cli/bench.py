@@ -36,7 +36,8 @@ def bench(  # noqa: PLR0913  # one argument per option of the command
         minutes: Time to train in each cell.
         steps: Optimiser steps of each cell, instead of minutes.
         size: tiny, small, base, paper, or auto.
-        quick: One seed, two methods, six seconds of training each.
+        quick: One seed, two methods, six seconds of training each; without the data sets whose
+            baselines take long, unless --only names them.
         cell: A cell such as digits/metamae/0 that is computed anew, and no other; may be repeated.
         protocol: metamae (linear probe and k-NN) or dabs (the published probe of DABS).
         set_: Any setting of `metamae pretrain` as key=value; may be repeated.
@@ -54,7 +55,7 @@ def bench(  # noqa: PLR0913  # one argument per option of the command
 
     check_one_of("Bench.protocol", protocol, list(PROTOCOLS))
     usual: dict[str, Any] = dict(QUICK if quick else FULL)
-    opened = open_suite(suite, data=data, only=only)
+    opened = open_suite(suite, data=data, only=only, quick=quick)
     settings = chosen(set_, minutes=minutes, steps=steps, size=size)
     own = dict(opened.settings)
     if set(BUDGETS) & set(settings):

