@@ -61,6 +61,7 @@ def compute(axis: str, value: int) -> dict[str, float]:
         cell=(4,),
         mean=(0.0,),
         std=(1.0,),
+        max_tokens=max(POINTS["tokens"]),
     )
     method = build_method(
         spec,
