@@ -1,6 +1,6 @@
 """Speed and memory of a training step at the paper's size, on four shapes of data.
 
-    python benchmarks/step.py                 all shapes and forms, about ten minutes
+    python benchmarks/step.py                 all shapes and forms, about fifteen minutes
     python benchmarks/step.py image cross     one of them, in this process
 
 Each row is measured in a process of its own, so that its peak memory is its own. "share" is the
@@ -70,7 +70,9 @@ SHAPES: dict[str, tuple[Callable[[np.random.Generator], np.ndarray], int, dict[s
 FORMS = {
     "plain": ("metamae", "joint"),
     "metamae": ("metamae", "joint"),
+    "recompute": ("metamae", "joint"),
     "cross": ("metamae", "cross"),
+    "cross recompute": ("metamae", "cross"),
     "mae": ("mae", "joint"),
     "mae cross": ("mae", "cross"),
 }
@@ -96,6 +98,8 @@ def measure(shape: str, form: str) -> dict[str, float]:
         np.save(path, maker(np.random.default_rng(0)))
         records = read(path)
         asked = {**settings, "method": method, "size": "paper", "batch_size": batch_size}
+        if "recompute" in form:
+            asked["recompute"] = True
         choices = choose(Choices(), asked)
         schema = infer_schema(
             records, modality=choices.modality, settings=choices.settings["modality"]
@@ -174,7 +178,8 @@ def main() -> None:
         print(json.dumps(measure(sys.argv[1], sys.argv[2])))
         return
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, size paper")
-    print("shape    form       s/step  samples/s  peak GB  step GB  share  reading  time  memory")
+    titles = "s/step  samples/s  peak GB  step GB  share  reading  time  memory"
+    print(f"{'shape':8} {'form':15} {titles}")
     for shape in SHAPES:
         first: dict[str, float] = {}
         for form in FORMS:
@@ -183,7 +188,7 @@ def main() -> None:
             row = json.loads(done.stdout)
             first = first or row
             print(
-                f"{shape:8} {form:9} {row['seconds']:7.2f} {row['samples_per_second']:10.1f} "
+                f"{shape:8} {form:15} {row['seconds']:7.2f} {row['samples_per_second']:10.1f} "
                 f"{row['peak_gb']:8.2f} {row['step_gb']:8.2f} {row['share']:6.0%} "
                 f"{row['reading']:8.1%} {row['seconds'] / first['seconds']:5.2f} "
                 f"{row['step_gb'] / first['step_gb']:7.2f}",

@@ -18,6 +18,7 @@ from metamae.masking.random import RandomMasking
 from metamae.methods.metamae import MetaMAE
 from metamae.modalities.grid import Grid
 from metamae.modalities.symbols import Symbols
+from metamae.networks import parts
 from metamae.networks.transformer import Transformer
 from metamae.types import Mask
 
@@ -156,7 +157,11 @@ def test_latents(case: Case) -> None:
     close(predicted, case.io["prediction_last"])
 
 
-def test_losses_and_gradients(case: Case) -> None:
+@pytest.mark.parametrize("tokens", [0, 1, 40, 10**6], ids="{} in a part".format)
+def test_losses_and_gradients(case: Case, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the inner step is computed again and decoding is done in parts."""
+    case.method.recompute = tokens > 0
+    monkeypatch.setitem(parts.TOKENS, "cpu", tokens)
     step = case.losses()
     close(step.loss, case.io["loss"])
     close(step.logs["reconstruction"], case.io["outer_loss"])

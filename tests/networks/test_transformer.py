@@ -12,7 +12,7 @@ def test_dropout_keeps_the_mean_and_draws_from_its_generator_only():
     before = torch.get_rng_state()
     dropped = drop(x, 0.3, rng())
     assert torch.equal(torch.get_rng_state(), before)
-    assert dropped.unique().tolist() == pytest.approx([0, 1 / 0.7])
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / 0.7], rel=1e-5)  # 2**-16 exact
     assert (dropped == 0).float().mean() == pytest.approx(0.3, abs=0.01)
     assert dropped.mean() == pytest.approx(1, abs=0.01)
     assert torch.equal(dropped, drop(x, 0.3, rng()))
@@ -108,3 +108,20 @@ def test_a_memory_is_attended_to_in_place_of_the_tokens():
     inner = torch.nn.functional.gelu(block.expand(block.norm2(middle)))
     expected = stack.norm(middle + block.contract(inner))
     torch.testing.assert_close(stack(x, gone, memory=memory), expected)
+
+
+def test_dropout_is_derived_twice_and_draws_every_share():
+    x = torch.randn(5, 7, dtype=torch.float64, generator=rng(), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: drop(x, 0.4, rng(3)), (x,))
+    assert torch.autograd.gradgradcheck(lambda x: drop(x, 0.4, rng(3)), (x,))
+    for share in (0.001, 0.25, 0.999):
+        kept = drop(torch.ones(999, 1001), share, rng()) != 0
+        assert (~kept).float().mean() == pytest.approx(share, abs=4e-4 + share * 1e-3)
+    # Neighbours, which come from one draw, fall independently.
+    kept = (drop(torch.ones(400_000), 0.5, rng()) != 0).view(-1, 4).float()
+    assert torch.corrcoef(kept.T).sub(torch.eye(4)).abs().max() < 0.02
+
+
+def test_dropout_keeps_the_kind_of_number():
+    for dtype in (torch.bfloat16, torch.float32, torch.float64):
+        assert drop(torch.ones(10, 10, dtype=dtype), 0.5, rng()).dtype == dtype

@@ -37,7 +37,7 @@ def difference(a, b):
     return max(float((a[k] - b[k]).abs().max()) for k in b)
 
 
-@pytest.mark.parametrize("case", ["mae", "metamae", "two steps"])
+@pytest.mark.parametrize("case", ["mae", "metamae", "two steps", "again"])
 def test_two_processes_find_the_gradients_of_one(averaged, case):
     together, alone = averaged[case], gradients(prepare(case), slice(B))
     unused = {k for k in together if k not in alone}
@@ -59,6 +59,6 @@ def test_the_inner_gradient_reaches_the_decoder_by_way_of_the_second_order():
     first_only = prepare("metamae")
     first_only.second_order = False
     first = gradients(first_only, slice(B))
-    assert set(CASES) == {"mae", "metamae", "two steps", "batch"}
+    assert set(CASES) == {"mae", "metamae", "two steps", "again", "batch"}
     assert difference(second, first) > 1e-4
     assert torch.isfinite(torch.stack([g.norm() for g in second.values()])).all()

@@ -21,6 +21,7 @@ CASES = {
     "mae": ("mae", {}),
     "metamae": ("metamae", {"contrast_weight": 0, "support_share": 1}),
     "two steps": ("metamae", {"contrast_weight": 0, "support_share": 1, "inner_steps": 2}),
+    "again": ("metamae", {"contrast_weight": 0, "support_share": 1, "recompute": True}),
     "batch": ("metamae", {"contrast_weight": 0, "support_share": 1, "normaliser": "batch"}),
 }
 

@@ -13,7 +13,7 @@ step is longer (there 0.5, where it changes next to nothing: docs/defaults.md).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ from metamae.methods.base import (
     nt_xent,
     positions,
 )
+from metamae.networks.parts import Loss, gradient_in_parts, loss_in_parts
 from metamae.types import Batch, Mask, Step, Tokens
 
 PROJECTED = 128  # width at which latents are compared, arXiv:2310.16318
@@ -51,6 +52,8 @@ class MetaMAE(Method):
         contrast_weight: Weight of the term that pairs latents before and after the inner step.
         temperature: Temperature of that term.
         normaliser: Inner loss averaged within each "sample", or over the "batch".
+        recompute: Compute the inner step again when it is derived, and decode a few samples at a
+            time: the same losses and gradients in less memory and more time.
     """
 
     description = "masked auto-encoding with one inner gradient step on the visible latents"
@@ -68,6 +71,7 @@ class MetaMAE(Method):
         contrast_weight: float = 0.1,
         temperature: float = 0.5,
         normaliser: str = "sample",
+        recompute: bool = False,
     ):
         super().__init__()
         self.backbone, self.decoder, self.masking = backbone, decoder, masking
@@ -82,6 +86,7 @@ class MetaMAE(Method):
         )
         self.temperature = check_between("MetaMAE.temperature", temperature, 0, float("inf"))
         self.normaliser = check_one_of("MetaMAE.normaliser", normaliser, ["sample", "batch"])
+        self.recompute = check_flag("MetaMAE.recompute", recompute)
         width = backbone.tokenizer.width
         self.projector = nn.Sequential(
             nn.Linear(width, 4 * width, bias=False),
@@ -126,8 +131,7 @@ class MetaMAE(Method):
         adapted = self.adapt(before, batch, tokens, mask, support)
         # To train, nothing is predicted that no loss asks for.
         at = hidden_positions(mask) if self.training else None
-        errors = self.decoder.errors(adapted.latent, mask, tokens.padding, batch, at=at)
-        reconstruction = mean_where(errors, mask.hidden)
+        reconstruction, errors = self.reconstruction(adapted.latent, batch, tokens, mask, at)
         contrast = self.contrast(before, adapted.latent, mask)
         with torch.no_grad():
             baseline = self.backbone.tokenizer.baseline(batch)
@@ -147,6 +151,18 @@ class MetaMAE(Method):
             }
         return Step(reconstruction + self.contrast_weight * contrast, logs)
 
+    def reconstruction(
+        self, latent: Tensor, batch: Batch, tokens: Tokens, mask: Mask, at: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Mean error of the hidden tokens, and the errors (B, N), of those at `at` or of all."""
+        if not self.recompute:
+            errors = self.decoder.errors(latent, mask, tokens.padding, batch, at=at)
+            return mean_where(errors, mask.hidden), errors
+        precise = torch.promote_types(latent.dtype, torch.float32)
+        shares = mask.hidden.to(precise) / mask.hidden.sum().clamp(min=1)
+        loss = self.sum_of(shares, batch, tokens, mask, at)
+        return loss_in_parts(loss, latent, mask.hidden.shape[1], self.decoding())
+
     def adapt(
         self, latent: Tensor, batch: Batch, tokens: Tokens, mask: Mask, support: Tensor
     ) -> "Adapted":
@@ -155,27 +171,64 @@ class MetaMAE(Method):
         # Without gradients nothing will be differentiated through the step.
         second = self.second_order and torch.is_grad_enabled()
         at = positions(support, mask.kept.shape[1] + self.most_beside(mask))
+        loss = self.sum_of(self.shares(support, latent), batch, tokens, mask, at, twice=second)
         for number in range(self.inner_steps):
-            # The gradient is needed at evaluation too, where nothing else asks for one.
-            with torch.enable_grad():
-                if not latent.requires_grad:
-                    latent = latent.detach().requires_grad_()
-                errors = self.decoder.errors(
-                    latent, mask, tokens.padding, batch, at=at, twice=second
-                )
-                (gradient,) = torch.autograd.grad(
-                    self.inner_loss(errors, support), latent, create_graph=second
-                )
+            if self.recompute:
+                N = mask.hidden.shape[1]
+                gradient, errors = gradient_in_parts(loss, latent, N, self.decoding())
+                gradient = gradient if second else gradient.detach()
+            else:
+                # The gradient is needed at evaluation too, where nothing else asks for one.
+                with torch.enable_grad():
+                    if not latent.requires_grad:
+                        latent = latent.detach().requires_grad_()
+                    value, errors = loss(latent, slice(None))
+                    (gradient,) = torch.autograd.grad(value, latent, create_graph=second)
             if number == 0:
                 errors_before = errors.detach()
             latent = latent - self.inner_lr * gradient
         return Adapted(latent, errors_before)
 
+    def decoding(self) -> list[nn.Parameter]:
+        """Parameters to learn that predictions and their errors may depend on."""
+        both = (*self.decoder.parameters(), *self.backbone.tokenizer.parameters())
+        return [value for value in both if value.requires_grad]
+
+    def sum_of(
+        self,
+        shares: Tensor,
+        batch: Batch,
+        tokens: Tokens,
+        mask: Mask,
+        at: Tensor | None,
+        *,
+        twice: bool = False,
+    ) -> Loss:
+        """Return the sum of errors times shares (B, N) as a function of some samples' latents."""
+
+        def loss(latent: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+            errors = self.decoder.errors(
+                latent,
+                replace(mask, hidden=mask.hidden[part], kept=mask.kept[part]),
+                None if tokens.padding is None else tokens.padding[part],
+                {key: value[part] for key, value in batch.items()},
+                at=None if at is None else at[part],
+                twice=twice,
+            )
+            return (errors * shares[part]).sum(), errors
+
+        return loss
+
+    def shares(self, support: Tensor, latent: Tensor) -> Tensor:
+        """What each error counts in the inner loss, (B, N), at least in float32."""
+        weight = support.to(torch.promote_types(latent.dtype, torch.float32))
+        if self.normaliser == "batch":
+            return len(weight) * weight / weight.sum().clamp(min=1)
+        return weight / weight.sum(dim=1, keepdim=True).clamp(min=1)
+
     def inner_loss(self, errors: Tensor, support: Tensor) -> Tensor:
         """Sum over the batch of the support set's mean error, from errors (B, N)."""
-        if self.normaliser == "batch":
-            return len(errors) * mean_where(errors, support)
-        return mean_where(errors, support, dim=1).sum()
+        return (errors * self.shares(support, errors)).sum()
 
     def contrast(self, before: Tensor, after: Tensor, mask: Mask) -> Tensor:
         """NT-Xent between the pooled latents before and after, the summary token left out."""

