@@ -141,22 +141,38 @@ def handle(num: int) -> dict[str, float]:
         return measures
 
 
+LABELS = {
+    "train_ms": "training, ms a sample",
+    "train_s": "pretrain, s",
+    "train_gb": "training, GB",
+    "embed_ms": "embedding, ms a sample",
+    "embed_gb": "embedding, GB",
+}
+
+
 def draw(results: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
     """Draw time and memory against each axis."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     figure = Figure(figsize=(3.2 * len(results), 5.2), layout="constrained")
-    axes = figure.subplots(2, len(results), squeeze=False)
+    grid = figure.subplots(2, len(results), squeeze=False)
     for column, (axis, points) in enumerate(results.items()):
-        for row, kind in enumerate(("s", "gb")):
+        for row, kind in enumerate(("time", "gb")):
+            axes = grid[row][column]
             for key in next(iter(points.values())):
                 if key.endswith("gb") == (kind == "gb"):
                     known = {at: point[key] for at, point in points.items() if key in point}
-                    axes[row][column].loglog(list(known), known.values(), "o-", label=key)
-            axes[row][column].set_xlabel(axis)
-            axes[row][column].legend(fontsize=7)
-            axes[row][column].grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
+                    axes.plot(list(known), list(known.values()), "o-", label=LABELS[key])
+            axes.set_xscale("log", base=10 if axis == "samples" else 2)
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.set_xlabel(axis)
+            axes.legend(fontsize=7)
+            axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=90)
 
 
 def main() -> None:
