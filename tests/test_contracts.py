@@ -118,7 +118,7 @@ def test_a_step_never_waits_for_the_device(name, method):
         loss.backward()
         norm = clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(loss.isfinite() & norm.isfinite())
-        model.after_update(0.5)
+        model.after_update(0.5, torch.tensor(True))
 
 
 @everywhere

@@ -89,7 +89,7 @@ def test_a_method_without_a_decoder_cannot_reconstruct():
     rule = r"Method Bare must have a decoder to reconstruct; it has none\. .*metamae.* would do\."
     with pytest.raises(ConfigError, match=rule):
         Bare().reconstruct(batch, rng())
-    assert Bare().after_update(0.5) is None
+    assert Bare().after_update(0.5, torch.tensor(True)) is None
 
 
 def test_positions_of_chosen_tokens():

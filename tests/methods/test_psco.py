@@ -84,7 +84,7 @@ def test_the_slow_copy_follows():
             value.add_(1.0)
     slow = [*model.teacher.parameters(), *model.teacher_projector.parameters()]
     before = [value.clone() for value in slow]
-    model.after_update(0.5)
+    model.after_update(0.5, torch.tensor(True))
     for old, new in zip(before, slow, strict=True):
         torch.testing.assert_close(new, old + 0.25)
     assert not any(value.requires_grad for value in slow)

@@ -1,5 +1,7 @@
 """Shuffled embedding detection against loops and by its definition."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -95,3 +97,15 @@ def test_equal_contents_that_change_places_are_not_called_shuffled():
     published = build(spec, "shed", faithful=True).eval()
     published.load_state_dict(model.state_dict())
     assert published(same, rng()).loss != expected
+
+
+def test_a_batch_may_hold_late_fields_only():
+    # Numbers of fields count those that a batch lacks; there may be fewer tokens than that.
+    spec, batch = read("codes")
+    model = build(spec, "shed")
+    tokens = model.backbone.tokenizer.embed(batch)
+    N = tokens.values.shape[1]
+    late = replace(tokens, fields=torch.full((N,), N + 3))
+    chosen, scores = model.masking(tokens, rng()).hidden, model.arrange(tokens, rng(1))
+    alone = model.sources(replace(tokens, fields=None), chosen, scores)
+    assert torch.equal(model.sources(late, chosen, scores), alone)

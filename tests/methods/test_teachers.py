@@ -47,12 +47,12 @@ def test_the_teacher_follows_ever_more_slowly():
         for value in model.backbone.parameters():
             value.add_(1.0)
     before = [value.clone() for value in model.teacher.parameters()]
-    model.after_update(1.0)
+    model.after_update(1.0, torch.tensor(True))
     assert all(map(torch.equal, before, model.teacher.parameters()))
-    model.after_update(0.0)
+    model.after_update(0.0, torch.tensor(True))
     for old, new in zip(before, model.teacher.parameters(), strict=True):
         torch.testing.assert_close(new, old + 0.5)
-    model.after_update(0.5)
+    model.after_update(0.5, torch.tensor(True))
     for old, new in zip(before, model.teacher.parameters(), strict=True):
         torch.testing.assert_close(new, old + 0.5 + 0.125)
 
@@ -93,7 +93,7 @@ def test_a_random_teacher_differs_from_its_pupil_and_never_moves():
         optimiser.zero_grad()
         step.loss.backward()
         optimiser.step()
-    model.after_update(1.0)
+    model.after_update(1.0, torch.tensor(True))
     assert all(map(torch.equal, before, model.teacher.parameters()))
     assert min(gaps) >= -1e-5 and gaps[-1] < 0.5 * gaps[0]
 

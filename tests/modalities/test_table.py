@@ -680,11 +680,23 @@ def test_a_broken_row_is_named_in_any_order():
         batch(spec, edited(3, size=np.inf), np.array([5, 3, 0]))
 
 
+def test_dates_may_come_as_texts():
+    # JSON, which a server reads, has no dates.
+    spec, _ = infer({"when": DAYS, "x": np.arange(len(DAYS))})
+    texts = objects([None if np.isnat(day) else str(day) for day in DAYS])
+    given = {"x": np.arange(len(DAYS))}
+    expected = batch(spec, {"when": DAYS, **given})
+    found = batch(spec, {"when": texts, **given})
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
 @pytest.mark.parametrize(
     ("when", "rule"),
     [
         (np.arange(6), r"file: column 'when' must hold dates, as in training; got int64"),
         (objects(["2024"] * 6), r"column 'when' must hold dates, as in training; got object"),
+        (objects(["2024-02-30"] * 6), r"must hold dates.* ISO 8601 texts \(2024-03-04\) would do"),
         (
             np.array([0, 0, 99_999, 0, 0, 0], "M8[Y]"),
             r"file, sample 2: column 'when' must hold dates of the years 1 to 9999; got 101969",

@@ -37,8 +37,9 @@ def search(
     Args:
         run: Folder that was --out of `metamae pretrain`.
         data: Samples to search in.
-        query: A sample of DATA by its row's number or file's name, as in the files that metamae
-            writes, and may be repeated; or a file of other samples.
+        query: A sample of DATA by its row's number (the first below the header of a CSV file is 2)
+            or file's name, as in the files that metamae writes, and may be repeated; or a file of
+            other samples.
         k: Hits of each query.
         out: A .parquet or .csv file, a row per hit.
         store: Folder for the embeddings; the folder "search" of RUN if not given.

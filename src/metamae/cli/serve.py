@@ -37,9 +37,11 @@ def serve(
         device: cpu, cuda, or auto.
     """
     show_log()
+    from metamae.checks import check_at_least
     from metamae.verbs.serve import Limits
     from metamae.verbs.serve import serve as verb
 
+    check_at_least("Serve.megabytes", megabytes, 1)
     limits = Limits(
         samples=samples,
         bytes=megabytes * 2**20,

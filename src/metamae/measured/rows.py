@@ -1,5 +1,7 @@
 """Rows of a table: read, brought to the scale of the training data, and back."""
 
+import contextlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +16,7 @@ from metamae.measured.scaling import Numbers, Scaler, Scaling
 from metamae.records import Records
 
 Cells = NDArray[np.float32]
+DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?")
 CELLS_AT_ONCE = 2**22  # values that are read in one piece where all are looked at
 
 
@@ -102,7 +105,7 @@ class Rows:
                 _check_flat(name, cells, records)
             part = cells
             if column.part:
-                _check_dates(name, cells, index, records)
+                cells = _as_dates(name, cells, index, records)
                 part = dates.part_of(cells, column.part)
             if column.scaling is None:
                 values[n] = self._codes(n, part)
@@ -144,13 +147,18 @@ def _check_flat(name: str, cells: Any, records: Records) -> None:
         )
 
 
-def _check_dates(name: str, cells: Array, index: Index, records: Records) -> None:
+def _as_dates(name: str, cells: Array, index: Index, records: Records) -> Array:
+    # JSON has no dates, and lists of texts none either.
+    if cells.dtype.kind in "OU" and all(c is None or DATE.fullmatch(str(c)) for c in cells):
+        with contextlib.suppress(ValueError):  # the 30th of February
+            cells = cells.astype("M8[us]")
     if cells.dtype.kind != "M":
         raise DataError(
             f"{records.source}: column {name!r} must hold dates, as in training; got "
-            f"{cells.dtype}. numpy's datetime64 would do."
+            f"{cells.dtype}. numpy's datetime64 or ISO 8601 texts (2024-03-04) would do."
         )
     unfit = dates.unfit(cells)
     if unfit.any():
         row = int(unfit.argmax())
         refuse_date(name, int(index[row]), cells[row], records)
+    return cells

@@ -58,8 +58,14 @@ class Method(nn.Module, ABC):
             f"none. metamae would do."
         )
 
-    def after_update(self, progress: float) -> None:
-        """Called after each optimiser step; `progress` runs from 0 to 1."""
+    def after_update(self, progress: float, learnt: Tensor) -> None:
+        """Called after each optimiser step.
+
+        Args:
+            progress: Of the run, from 0 to 1.
+            learnt: Whether the step changed anything, (): the loss may not have been finite. The
+                host need not know yet, so that this is on the device.
+        """
 
 
 @dataclass(frozen=True)

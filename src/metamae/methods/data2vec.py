@@ -77,12 +77,12 @@ class Data2Vec(Method):
         return torch.stack(normed).mean(dim=0)
 
     @torch.no_grad()
-    def after_update(self, progress: float) -> None:
+    def after_update(self, progress: float, learnt: Tensor) -> None:
         """Let the teacher follow the encoder a little."""
         kept = self.ema_start + (self.ema_end - self.ema_start) * progress
         pairs = zip(self.teacher.parameters(), self.backbone.parameters(), strict=True)
         for slow, fast in pairs:
-            slow.lerp_(fast.to(slow.dtype), 1 - kept)
+            slow.lerp_(fast.to(slow.dtype), (1 - kept) * learnt.to(slow.dtype))
 
 
 def collapse_logs(predicted: Tensor, target: Tensor, hidden: Tensor) -> dict[str, Tensor]:

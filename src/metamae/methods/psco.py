@@ -141,12 +141,12 @@ class PsCo(Method):
         self.place.copy_((self.place + len(target)) % size)
 
     @torch.no_grad()
-    def after_update(self, progress: float) -> None:
+    def after_update(self, progress: float, learnt: Tensor) -> None:
         """Let the slow encoder and its projector follow."""
         pairs = ((self.teacher, self.backbone), (self.teacher_projector, self.projector))
         for slow, fast in pairs:
             for old, new in zip(slow.parameters(), fast.parameters(), strict=True):
-                old.lerp_(new.to(old.dtype), 1 - self.ema)
+                old.lerp_(new.to(old.dtype), (1 - self.ema) * learnt.to(old.dtype))
 
 
 def _perceptron(inputs: int, outputs: int) -> nn.Sequential:

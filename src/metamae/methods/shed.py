@@ -73,7 +73,9 @@ class ShED(Method):
         """
         fields = torch.zeros_like(chosen[0], dtype=torch.long)
         if not self.faithful:
-            fields = fields if tokens.fields is None else tokens.fields
+            if tokens.fields is not None:
+                # A batch may lack fields: the place of a field's first token is below N for sure.
+                fields = (tokens.fields[:, None] == tokens.fields).int().argmax(dim=1)
             chosen = with_company(chosen, is_there(tokens), scores, fields)
         return cycle(chosen, scores, fields)
 

@@ -95,7 +95,8 @@ def _pictures(
 
 def _curve(heated: Heated, name: str, ramp: Ramp) -> Markup:
     # Most tokens span all channels; then naming one would mislead.
-    alike = (heated.heat == heated.heat[:1]).all()
+    first = heated.heat[:1]
+    alike = ((heated.heat == first) | (np.isnan(heated.heat) & np.isnan(first))).all()
     heat = heated.heat[0] if alike else heated.heat
     place = _place(heat, ("steps",) if alike else ("channels", "steps"))
     chart = draw_heated_curve(heated, ramp, f"{name}: a series. {place}")

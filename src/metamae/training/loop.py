@@ -181,8 +181,9 @@ class Run:
         """
         settings, progress = self.settings, self.progress
         progress.drawn += 1
-        self.waiting.append(self.step(batch))
-        self.method.after_update(self.done)
+        taken = self.step(batch)
+        self.waiting.append(taken)
+        self.method.after_update(self.done, taken.fine)
         progress.seconds = time.monotonic() - since
         ahead = progress.step + len(self.waiting)
         every = (settings.log_every, settings.check_every, settings.checkpoint_every)

@@ -157,10 +157,13 @@ def _queries(
         return np.array([known[text] for text in asked]), None
     if len(asked) == 1 and (Path(asked[0]).exists() or any(c in asked[0] for c in "*?/\\")):
         return None, pretrained.records(read_sound(pretrained, asked[0], skip_bad, settings))
-    some = [str(name) for name in names[:20]]
+    if names and not isinstance(names[0], str):
+        hint = f" Its rows are numbered {min(names)} to {max(names)}, as in its file."
+    else:
+        hint = did_you_mean(missing[0], [str(name) for name in names[:20]])
     raise DataError(
         f"Search.query must be a sample of the data set, by its number or its file's name, or a "
-        f"file; got {missing[0]!r}.{did_you_mean(missing[0], some)}"
+        f"file; got {missing[0]!r}.{hint}"
     )
 
 
