@@ -32,11 +32,21 @@ def test_days_have_no_hours():
 
 def test_times_are_written_as_text():
     seconds = part_of(np.array(["2024-02-29T13:30:05.4", "0001-01-01"], dtype="M8[ms]"), "time")
-    assert show(seconds).tolist() == ["2024-02-29T13:30:05", "0001-01-01T00:00:00"]
-    assert show(np.array([-1e300, 1e300])).tolist() == [
+    sure = np.zeros(2)
+    assert show(seconds, sure).tolist() == ["2024-02-29T13:30:05", "0001-01-01T00:00:00"]
+    assert show(np.array([-1e300, 1e300]), sure).tolist() == [
         "0001-01-01T00:00:00",
         "9999-12-31T23:59:59",
     ]
+
+
+def test_what_is_in_doubt_is_rounded_away():
+    (midnight,) = part_of(np.array(["2024-02-20"], dtype="M8[D]"), "time")
+    doubt = np.array([0.2, 0.6, 20.0, 40.0, 5000.0])
+    found = show(midnight + np.array([-0.2, -0.6, -20.0, -40.0, -5000.0]), doubt)
+    assert found.tolist() == ["2024-02-20T00:00:00"] * 5
+    # Seconds that are sure stay.
+    assert show(np.array([midnight - 1]), np.zeros(1)).tolist() == ["2024-02-19T23:59:59"]
 
 
 def test_dates_of_no_calendar_are_unfit():

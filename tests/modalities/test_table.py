@@ -680,6 +680,16 @@ def test_a_broken_row_is_named_in_any_order():
         batch(spec, edited(3, size=np.inf), np.array([5, 3, 0]))
 
 
+def test_days_of_many_years_come_back_as_they_were():
+    days = np.random.default_rng(0).integers(0, 20_000, 400).astype("M8[D]")
+    columns = {"when": days, "x": np.arange(400)}
+    spec, _ = infer(columns)
+    cells = spec.rows.encode(Records(columns, "file"), np.arange(400))
+    place = [one.part for one in spec.measured].index("time")
+    shown = spec.rows.decode(cells.astype(np.float64))[:, place]
+    assert shown.tolist() == [f"{day}T00:00:00" for day in days]
+
+
 def test_dates_may_come_as_texts():
     # JSON, which a server reads, has no dates.
     spec, _ = infer({"when": DAYS, "x": np.arange(len(DAYS))})

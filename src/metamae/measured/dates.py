@@ -17,6 +17,7 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 HOURS = tuple(str(hour) for hour in range(24))
 RECURRING = {"month": MONTHS, "weekday": WEEKDAYS, "hour": HOURS}
 """Part of a date -> its values in the order of the calendar."""
+UNITS = np.array([1.0, 60.0, 3600.0, 86400.0])  # seconds of a second, minute, hour and day
 # What ISO 8601 can write in four digits, in seconds since 1970.
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799
 
@@ -52,7 +53,16 @@ def part_of(dates: Array, part: str) -> Array:
     return names[np.where(np.isnat(dates), -1, index)]
 
 
-def show(seconds: NDArray[np.float64]) -> Array:
-    """Write seconds since 1970 (B,) as ISO 8601 text, of the nearest of the years 1 to 9999."""
-    whole = np.clip(np.nan_to_num(seconds), _FIRST, _LAST).round().astype("M8[s]")
+def show(seconds: NDArray[np.float64], doubt: NDArray[np.float64]) -> Array:
+    """Write seconds since 1970 (B,) as ISO 8601 text, of the nearest of the years 1 to 9999.
+
+    Args:
+        seconds: (B,).
+        doubt: By how many seconds each may be wrong at most, (B,): float32 holds the seconds of
+            weeks, not those of years. Values are rounded to the finest of second, minute, hour
+            and day that is beyond doubt, so that a midnight is not written as the day before.
+    """
+    unit = UNITS[np.searchsorted(UNITS[:-1], 2 * doubt)]
+    nearest = (np.nan_to_num(seconds) / unit).round() * unit
+    whole = np.clip(nearest, _FIRST, _LAST).astype("M8[s]")
     return np.datetime_as_string(whole).astype(object)

@@ -63,7 +63,9 @@ class Rows:
             names = np.array(self.measured[n].categories, dtype=object)
             rows[:, n] = names[scaled[:, n].astype(np.int64)]
         for n in self.times:
-            rows[:, n] = dates.show(rows[:, n].astype(np.float64))
+            # Rounded to float32 once on the way there and once as a prediction.
+            doubt = np.abs(scaled[:, n]) * self.scaler.std[n] * np.finfo(np.float32).eps
+            rows[:, n] = dates.show(rows[:, n].astype(np.float64), doubt)
         return rows
 
     def features(self, scaled: Cells) -> Cells:
