@@ -64,5 +64,5 @@ def show(seconds: NDArray[np.float64], doubt: NDArray[np.float64]) -> Array:
     """
     unit = UNITS[np.searchsorted(UNITS[:-1], 2 * doubt)]
     nearest = (np.nan_to_num(seconds) / unit).round() * unit
-    whole = np.clip(nearest, _FIRST, _LAST).astype("M8[s]")
+    whole: Array = np.clip(nearest, _FIRST, _LAST).astype("M8[s]")
     return np.datetime_as_string(whole).astype(object)
