@@ -5,24 +5,14 @@
 # Usage: finetune.sh [WORK_FOLDER]
 source "$(dirname "${BASH_SOURCE[0]}")/get.sh"
 
-[ -f digits-test.npz ] || python - <<'PYTHON'
-import numpy as np
-from sklearn.datasets import load_digits
-
-digits = load_digits()
-order = np.random.default_rng(0).permutation(len(digits.target))
-images, labels = digits.images[order, None].astype("float32"), digits.target[order]
-np.savez("digits-unlabelled.npz", X=images[:1257])
-np.savez("digits-labelled.npz", X=images[:200], y=labels[:200])
-np.savez("digits-test.npz", X=images[1257:], y=labels[1257:])
-PYTHON
+digits_of_sklearn
 run=runs/finetune-digits
 
 metamae pretrain digits-unlabelled.npz --out $run --size tiny --steps 2000 --seed 0 --overwrite
 # All weights, then low-rank matrices only; the second is not held against fresh weights again.
-metamae finetune $run digits-labelled.npz --label y --test digits-test.npz --out $run-full --seed 0 \
+metamae finetune $run digits-few.npz --label y --test digits-test.npz --out $run-full --seed 0 \
     --overwrite
-metamae finetune $run digits-labelled.npz --label y --test digits-test.npz --out $run-lora \
+metamae finetune $run digits-few.npz --label y --test digits-test.npz --out $run-lora \
     --how lora --no-scratch --seed 0 --overwrite
 
 from_pypi aeon 1.6.0

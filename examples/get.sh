@@ -47,3 +47,20 @@ from_npm() { unpacked "npm/$1" _npm "$1@$2"; }
 _npm() {
     (cd "$2" && npm pack --silent "$1" >/dev/null && tar -xzf ./*.tgz --strip-components 1 && rm ./*.tgz)
 }
+
+# digits_of_sklearn: files of the work folder: 1,257 images without labels, the same with them, 200 of
+# these, and 540 others for tests.
+digits_of_sklearn() {
+    [ -f digits-test.npz ] || python - <<'PYTHON'
+import numpy as np
+from sklearn.datasets import load_digits
+
+digits = load_digits()
+order = np.random.default_rng(0).permutation(len(digits.target))
+images, labels = digits.images[order, None].astype("float32"), digits.target[order]
+np.savez("digits-unlabelled.npz", X=images[:1257])
+np.savez("digits-labelled.npz", X=images[:1257], y=labels[:1257])
+np.savez("digits-few.npz", X=images[:200], y=labels[:200])
+np.savez("digits-test.npz", X=images[1257:], y=labels[1257:])
+PYTHON
+}
