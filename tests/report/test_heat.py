@@ -219,3 +219,9 @@ def test_what_users_wrote_is_text_everywhere():
     check_self_contained(page)
     assert page.all("script") == [] and page.visible.count(EVIL) >= 12
     assert not [image for image in page.all("img") if image["src"] == "x"]
+
+
+def test_what_is_infinitely_strange_is_no_gap():
+    ramp = Ramp(0.0, 1.0, 5.0)
+    beyond, highest, gap = ramp.colours(np.array([np.inf, 5.0, np.nan]))
+    assert (beyond == highest).all() and (gap != highest).any()

@@ -117,6 +117,8 @@ def test_a_csv_holds_scores_without_tokens(odd, runs, tmp_path):
 
 
 def test_what_is_refused(odd, runs, data, tmp_path):
+    with pytest.raises(ConfigError, match=r"Detect.strangest must come with a page.*--page"):
+        detect(runs / "series", data / "series.npz", strangest=3)
     series = odd / "odd.npz"
     with pytest.raises(ConfigError, match=r"Unknown detector 'flo'. Did you mean 'flow'"):
         detect(runs / "series", series, by=("flo",))

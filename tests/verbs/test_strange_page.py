@@ -156,7 +156,7 @@ def test_refusals(runs, data, tmp_path):
     with pytest.raises(ConfigError, match=r"must end in a known kind of file; got .*page.txt"):
         detect(runs / "table", data / "table.csv", page=tmp_path / "page.txt")
     with pytest.raises(ConfigError, match=r"Detect.strangest must be .* at least 1; got 0"):
-        detect(runs / "table", data / "table.csv", strangest=0)
+        detect(runs / "table", data / "table.csv", page=tmp_path / "page.html", strangest=0)
     (tmp_path / "there.html").write_text("mine")
     with pytest.raises(ArtifactError, match="must not exist yet"):
         detect(runs / "table", data / "table.csv", page=tmp_path / "there.html")

@@ -60,7 +60,6 @@ def detect(  # noqa: PLR0913  # one argument per option of the command
         device: cpu, cuda, or auto.
     """
     show_log()
-    from metamae.verbs.detect import STRANGEST
     from metamae.verbs.detect import detect as verb
 
     found = verb(
@@ -77,7 +76,7 @@ def detect(  # noqa: PLR0913  # one argument per option of the command
         skip_bad=skip_bad,
         settings=chosen(set_),
         page=page,
-        strangest=STRANGEST if strangest is None else strangest,
+        strangest=strangest,
         overwrite=overwrite,
         device=device,
     )

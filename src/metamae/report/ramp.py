@@ -53,8 +53,9 @@ class Ramp:
 
     def colours(self, values: Array) -> Pixels:
         """Colours of values, (...,) -> (..., 3); what is NaN is grey."""
-        known = np.isfinite(values)
-        shares = np.nan_to_num(self.share(np.where(known, values, self.low)))
+        known = ~np.isnan(values)
+        within = np.clip(np.where(known, values, self.low), self.low, self.high)
+        shares = np.nan_to_num(self.share(within))
         at = np.linspace(0, 1, len(STOPS))
         mixed = [np.interp(shares, at, STOPS[:, channel]) for channel in range(3)]
         pixels = np.stack(mixed, axis=-1).round().astype(np.uint8)

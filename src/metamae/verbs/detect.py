@@ -46,7 +46,7 @@ def detect(  # noqa: PLR0913  # one argument per choice of the user
     skip_bad: int = 0,
     settings: Mapping[str, Any] | None = None,
     page: str | Path | None = None,
-    strangest: int = STRANGEST,
+    strangest: int | None = None,
     overwrite: bool = False,
     device: str = "auto",
 ) -> Detected:
@@ -71,7 +71,8 @@ def detect(  # noqa: PLR0913  # one argument per choice of the user
         settings: Settings of the reader by name, in place of those of the run.
         page: File to write, .html: one page that opens offline, with the table, the scores and
             the strangest samples with the strangeness of their places as colours.
-        strangest: Samples on the page: so many of the strangest by the first detector.
+        strangest: Samples on the page, 12 if not given: so many of the strangest by the first
+            detector.
         overwrite: Whether a file that is there may be replaced.
         device: Where to compute.
 
@@ -82,7 +83,12 @@ def detect(  # noqa: PLR0913  # one argument per choice of the user
     """
     check_between("Detect.false_alarms", false_alarms, 0, 1)
     check_at_least("Detect.seed", seed, 0)
-    check_at_least("Detect.strangest", strangest, 1)
+    if strangest is not None and page is None:
+        raise ConfigError(
+            f"Detect.strangest must come with a page that shows them; got {strangest} and no page. "
+            f"--page strange.html would do."
+        )
+    shown = check_at_least("Detect.strangest", STRANGEST if strangest is None else strangest, 1)
     path = None if out is None else check_out(Path(out), (".parquet", ".csv"), overwrite, "Detect")
     page = None if page is None else check_out(Path(page), KINDS, overwrite, "Detect", "page")
     pretrained = run if isinstance(run, Pretrained) else load(run, device=device)
@@ -120,7 +126,7 @@ def detect(  # noqa: PLR0913  # one argument per choice of the user
     if path is not None:
         write_atomically(path, lambda temporary: _write(temporary, path.suffix.lower(), found))
     if page is not None:
-        write_strange_page(page, found, strangest)
+        write_strange_page(page, found, shown)
     return found
 
 
