@@ -318,7 +318,7 @@ def test_training_lowers_the_held_out_loss():
 
 def test_the_method_hears_of_each_update():
     run, heard = make_run(steps=4), []
-    run.method.after_update = heard.append
+    run.method.after_update = lambda done, learnt: heard.append(done)
     run.train()
     assert heard == [0.25, 0.5, 0.75, 1.0]
 
