@@ -37,6 +37,16 @@ class Tokens:
     places: Tensor | None = None
 
     @property
+    def field_starts(self) -> Tensor | None:
+        """Position of the first token of each token's field, (N,); None with one field.
+
+        A batch may lack fields, so that their numbers have gaps; these positions are below N.
+        """
+        if self.fields is None:
+            return None
+        return (self.fields[:, None] == self.fields).int().argmax(dim=1)
+
+    @property
     def placed(self) -> Tensor:
         """Content with places added, (B, N, D): what an encoder takes."""
         return self.values if self.places is None else self.values + self.places

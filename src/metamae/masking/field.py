@@ -35,12 +35,12 @@ class FieldMasking(Masking):
         B, N, _ = tokens.values.shape
         device = tokens.values.device
         noise = torch.rand(B, N, generator=rng, device=device)
-        if tokens.fields is None:
+        first = tokens.field_starts
+        if first is None:
             return noise
         drawn = torch.rand(B, N, generator=rng, device=device)
         whole = torch.rand(B, 1, generator=rng, device=device) < self.whole
         # A field's draw is that of its first token: all its tokens have the same.
-        first = (tokens.fields[:, None] == tokens.fields).int().argmax(dim=1)  # (N,)
         level = drawn[:, first]
         # Tokens of the fields that are hidden before: a whole number, the noise decides within.
         rank = torch.searchsorted(level.sort(dim=1).values, level.contiguous()).double()

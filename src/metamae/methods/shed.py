@@ -71,11 +71,10 @@ class ShED(Method):
             chosen: True where a token swaps, (B, N).
             scores: Numbers between 0 and 1 that give the order, (B, N).
         """
-        fields = torch.zeros_like(chosen[0], dtype=torch.long)
+        fields = None if self.faithful else tokens.field_starts
+        if fields is None:
+            fields = torch.zeros_like(chosen[0], dtype=torch.long)
         if not self.faithful:
-            if tokens.fields is not None:
-                # A batch may lack fields: the place of a field's first token is below N for sure.
-                fields = (tokens.fields[:, None] == tokens.fields).int().argmax(dim=1)
             chosen = with_company(chosen, is_there(tokens), scores, fields)
         return cycle(chosen, scores, fields)
 
