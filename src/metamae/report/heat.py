@@ -80,7 +80,7 @@ def _pictures(
     """A picture, and beside it the colours over a grey one."""
     grey = below.mean(axis=2, keepdims=True) / 255
     over = (colours * (DIMMED + (1 - DIMMED) * grey)).round().astype(np.uint8)
-    panels = [("sample", f"{name}", pixels), ("strangeness", f"{name}: {place}", over)]
+    panels = [("sample", name, pixels), ("strangeness", f"{name}: {place}", over)]
     figures = [
         Markup(
             '<figure class="panel"><img class="pixels" src="{}" alt="{}">'

@@ -121,7 +121,7 @@ def write_strange(found: Strange) -> str:
             "own": {one.name for one in detectors},
             "measured": [show_chart(chart) for chart in _intervals(found)],
             "scores": [show_chart(chart) for chart in charts],
-            "ramp": show_chart(draw_ramp(ramp)) if found.odd else "",
+            "ramp": show_chart(draw_ramp(ramp)),
             "views": views,
             "kind": kinds.pop() if len(kinds) == 1 else "several",
         },
