@@ -149,8 +149,8 @@ def test_latents(case: Case) -> None:
     close(latent, case.io["latent"])
     adapted = case.method.adapt(latent, case.batch, case.tokens, case.mask, case.support)
     close(adapted.latent, case.io["adapted_latent"])
-    inner = case.method.inner_loss(adapted.errors_before, case.support) / len(latent)
-    close(inner, case.io["inner_loss"])
+    inner = adapted.errors_before * case.method.shares(case.support, latent)
+    close(inner.sum() / len(latent), case.io["inner_loss"])
     predicted = case.method.decoder(adapted.latent, case.mask, None, case.batch)
     if "codes" in case.batch:
         predicted = case.method.backbone.tokenizer.logits(predicted).transpose(1, 2)

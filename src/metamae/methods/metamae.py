@@ -226,10 +226,6 @@ class MetaMAE(Method):
             return len(weight) * weight / weight.sum().clamp(min=1)
         return weight / weight.sum(dim=1, keepdim=True).clamp(min=1)
 
-    def inner_loss(self, errors: Tensor, support: Tensor) -> Tensor:
-        """Sum over the batch of the support set's mean error, from errors (B, N)."""
-        return (errors * self.shares(support, errors)).sum()
-
     def contrast(self, before: Tensor, after: Tensor, mask: Mask) -> Tensor:
         """NT-Xent between the pooled latents before and after, the summary token left out."""
         # One sample has no other to be told from, and no batch statistics.
