@@ -8,20 +8,11 @@ import sys
 import numpy as np
 import pytest
 
+from bodies import as_json, npy
 from command import metamae, refused
 from metamae import ConfigError, load
 from metamae.verbs.serve import Limits, Service, build_app, serve
 from metamae.verbs.wire import JSON, NPY, Refusal
-
-
-def npy(array) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()
-
-
-def as_json(samples) -> bytes:
-    return json.dumps({"samples": samples}).encode()
 
 
 async def parts(body):

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from bodies import as_json, npy
 from command import TINY, start
 from metamae import load, pretrain
 from metamae.records import Records
@@ -22,16 +23,6 @@ from metamae.verbs.wire import JSON, NPY
 
 uvicorn = pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
-
-
-def npy(array) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()
-
-
-def as_json(samples) -> bytes:
-    return json.dumps({"samples": samples}).encode()
 
 
 class Gate:
