@@ -83,6 +83,22 @@ def test_inner_step_goes_down_the_gradient_of_the_support(name):
     assert gradient.abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("name", GAPPY)
+def test_before_the_inner_step_begins_metamae_is_mae(name):
+    spec, batch = read(name)
+    model, mae = (build(spec, method=one, network=SMALL) for one in ("metamae", "mae"))
+    model.inner_from = 0.5
+    mae.load_state_dict(
+        {k: v for k, v in model.state_dict().items() if not k.startswith("projector.")}
+    )
+    plain = mae(batch, rng())
+    for progress, same in ((0.49, True), (0.5, False), (1.0, False)):
+        model.before_update(progress)
+        step = model(batch, rng())
+        assert torch.equal(step.loss, plain.loss) is same
+        assert (step.logs.keys() == plain.logs.keys()) is same
+
+
 def total_gradients(at):
     """(computed, measured) slopes of the whole loss at a few entries of every parameter."""
     at.model.zero_grad()

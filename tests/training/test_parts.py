@@ -200,6 +200,13 @@ def test_a_window_weights_by_samples():
     assert window.means() == {}
 
 
+def test_a_scalar_of_some_steps_is_the_mean_over_those():
+    window = Window()
+    window.add({"loss": torch.tensor(1.0)}, 2)
+    window.add({"loss": torch.tensor(3.0), "contrast": torch.tensor(5.0)}, 2)
+    assert window.means() == {"loss": 2.0, "contrast": 5.0}
+
+
 def test_a_window_goes_on_where_it_was_left():
     a, b = Window(), Window()
     a.add({"loss": torch.tensor(0.1)}, 2)
@@ -208,7 +215,7 @@ def test_a_window_goes_on_where_it_was_left():
         a.add({"loss": torch.tensor(value)}, 3)
     b.load(a.state())
     for window in (a, b):
-        window.add({"loss": torch.tensor(0.2)}, 1)
+        window.add({"loss": torch.tensor(0.2), "contrast": torch.tensor(0.4)}, 1)
     assert a.close(3.0) == b.close(3.0)
     c = Window()
     c.load(Window().state())

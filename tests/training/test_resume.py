@@ -19,10 +19,12 @@ from metamae.training.log import read_metrics
 
 from .runs import same
 
-# Windows of the log straddle checkpoints, and dropout needs the generator.
+# Windows of the log straddle checkpoints, dropout needs the generator, and the inner step begins
+# (at step 15, within a window) in the part that is done again.
 RUN = {
     "size": "tiny",
     "inner_lr": 0.5,
+    "inner_from": 0.6,
     "batch_size": 16,
     "steps": 24,
     "checkpoint_every": 5,

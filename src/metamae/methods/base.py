@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metamae.backbone import Backbone
+from metamae.decoder import Decoder
 from metamae.errors import ConfigError
 from metamae.types import Batch, Mask, Step, Tokens
 
@@ -58,6 +59,13 @@ class Method(nn.Module, ABC):
             f"none. metamae would do."
         )
 
+    def before_update(self, progress: float) -> None:
+        """Called before each training step.
+
+        Args:
+            progress: Of the run at the end of that step, from 0 to 1.
+        """
+
     def after_update(self, progress: float, learnt: Tensor) -> None:
         """Called after each optimiser step.
 
@@ -66,6 +74,33 @@ class Method(nn.Module, ABC):
             learnt: Whether the step changed anything, (): the loss may not have been finite. The
                 host need not know yet, so that this is on the device.
         """
+
+
+def reconstruction_step(
+    backbone: Backbone,
+    decoder: Decoder,
+    batch: Batch,
+    tokens: Tokens,
+    mask: Mask,
+    dropping: torch.Generator | None,
+) -> Step:
+    """Loss of masked auto-encoding: the mean error of the hidden tokens.
+
+    Args:
+        backbone: Encodes the visible tokens.
+        decoder: Predicts the hidden ones.
+        batch: The samples.
+        tokens: The same as tokens.
+        mask: Which tokens are hidden.
+        dropping: Of dropout; None for no dropout.
+    """
+    latent = backbone.encode(tokens, mask, dropping)
+    errors = decoder.errors(latent, mask, tokens.padding, batch, at=hidden_positions(mask))
+    loss = mean_where(errors, mask.hidden)
+    with torch.no_grad():
+        baseline = backbone.tokenizer.baseline(batch)
+    r2 = explained(errors.detach(), baseline, mask)
+    return Step(loss, {"reconstruction": loss.detach(), "r2": r2})
 
 
 @dataclass(frozen=True)

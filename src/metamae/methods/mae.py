@@ -10,7 +10,7 @@ import torch
 from metamae.backbone import Backbone
 from metamae.decoder import Decoder
 from metamae.masking.base import Masking
-from metamae.methods.base import Method, Reconstruction, explained, hidden_positions, mean_where
+from metamae.methods.base import Method, Reconstruction, reconstruction_step
 from metamae.types import Batch, Step
 
 
@@ -32,14 +32,8 @@ class MAE(Method):
     def forward(self, batch: Batch, rng: torch.Generator) -> Step:
         tokens = self.backbone.tokenizer.embed(batch)
         mask = self.masking(tokens, rng)
-        latent = self.backbone.encode(tokens, mask, rng if self.training else None)
-        at = hidden_positions(mask)
-        errors = self.decoder.errors(latent, mask, tokens.padding, batch, at=at)
-        loss = mean_where(errors, mask.hidden)
-        with torch.no_grad():
-            baseline = self.backbone.tokenizer.baseline(batch)
-        r2 = explained(errors.detach(), baseline, mask)
-        return Step(loss, {"reconstruction": loss.detach(), "r2": r2})
+        dropping = rng if self.training else None
+        return reconstruction_step(self.backbone, self.decoder, batch, tokens, mask, dropping)
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch, rng: torch.Generator) -> Reconstruction:

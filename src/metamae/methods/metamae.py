@@ -31,6 +31,7 @@ from metamae.methods.base import (
     mean_where,
     nt_xent,
     positions,
+    reconstruction_step,
 )
 from metamae.networks.parts import Loss, gradient_in_parts, loss_in_parts
 from metamae.types import Batch, Mask, Step, Tokens
@@ -47,6 +48,8 @@ class MetaMAE(Method):
         masking: Chooses the hidden tokens.
         inner_lr: Length of the inner gradient step; 0.5 in the published code.
         inner_steps: Number of inner gradient steps.
+        inner_from: Share of the run before which there is no inner step: plain masked
+            auto-encoding, which learns more in as much time while there is much to learn.
         second_order: Differentiate through the inner step. False is cheaper and less exact.
         support_share: Chance that a hidden token next to a visible one joins the support set.
         contrast_weight: Weight of the term that pairs latents before and after the inner step.
@@ -66,6 +69,7 @@ class MetaMAE(Method):
         *,
         inner_lr: float = 20.0,
         inner_steps: int = 1,
+        inner_from: float = 0.0,
         second_order: bool = True,
         support_share: float = 0.1,
         contrast_weight: float = 0.1,
@@ -77,6 +81,8 @@ class MetaMAE(Method):
         self.backbone, self.decoder, self.masking = backbone, decoder, masking
         self.inner_lr = check_between("MetaMAE.inner_lr", inner_lr, 0, float("inf"))
         self.inner_steps = check_at_least("MetaMAE.inner_steps", inner_steps, 1)
+        self.inner_from = check_between("MetaMAE.inner_from", inner_from, 0, 1, closed=True)
+        self.inner_now = True
         self.second_order = check_flag("MetaMAE.second_order", second_order)
         self.support_share = check_between(
             "MetaMAE.support_share", support_share, 0, 1, closed=True
@@ -95,9 +101,15 @@ class MetaMAE(Method):
             nn.Linear(4 * width, PROJECTED, bias=False),
         )
 
+    def before_update(self, progress: float) -> None:
+        self.inner_now = progress >= self.inner_from
+
     def forward(self, batch: Batch, rng: torch.Generator) -> Step:
         tokens = self.backbone.tokenizer.embed(batch)
         mask = self.masking(tokens, rng)
+        if not self.inner_now:
+            dropping = rng if self.training else None
+            return reconstruction_step(self.backbone, self.decoder, batch, tokens, mask, dropping)
         return self.losses(batch, tokens, mask, self.support(tokens, mask, rng), rng)
 
     def support(self, tokens: Tokens, mask: Mask, rng: torch.Generator) -> Tensor:

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,6 +222,7 @@ class Run:
             group["lr"] = rate(self.settings, self.next_done)
         self.optimizer.zero_grad(set_to_none=True)
         before = [buffer.clone() for buffer in self.buffers]
+        self.method.before_update(self.next_done)
         with self.autocast():
             step = self.method(batch, self.rng)
         step.loss.backward()
@@ -300,11 +301,15 @@ class Run:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on)
 
 
+SUMS, COUNTS = "window/sums/", "window/counts/"  # of a window, in a checkpoint
+
+
 class Window:
     """Means of logged scalars over some steps, weighted by samples, without waiting for each."""
 
     def __init__(self) -> None:
         self.sums: dict[str, torch.Tensor] = {}
+        self.counts: Counter[str] = Counter()  # samples by scalar: not every step has all
         self.samples = 0
         self.started: float | None = None
 
@@ -313,30 +318,33 @@ class Window:
         for key, value in logs.items():
             weighted = value.detach().double() * samples
             self.sums[key] = self.sums[key] + weighted if key in self.sums else weighted
+            self.counts[key] += samples
         self.samples += samples
 
     def means(self) -> dict[str, float]:
         """Return the means so far."""
-        return {k: float(v) / max(self.samples, 1) for k, v in self.sums.items()}
+        return {k: float(v) / self.counts[k] for k, v in self.sums.items()}
 
     def close(self, seconds: float) -> dict[str, float]:
         """Return the means and samples per second since the last call, and start anew."""
         found = self.means()
         if self.started is not None and seconds > self.started:
             found["samples_per_second"] = round(self.samples / (seconds - self.started), 2)
-        self.sums, self.samples, self.started = {}, 0, seconds
+        self.sums, self.counts = {}, Counter()
+        self.samples, self.started = 0, seconds
         return found
 
     def state(self) -> State:
         """Return what `load` needs, so that a resumed run writes the line of an unbroken one."""
         started = math.nan if self.started is None else self.started
         counters = torch.tensor([self.samples, started], dtype=torch.float64)
-        sums = {f"window/sums/{k}": v.cpu() for k, v in self.sums.items()}
-        return {"window/counters": counters, **sums}
+        sums = {f"{SUMS}{k}": v.cpu() for k, v in self.sums.items()}
+        counts = {f"{COUNTS}{k}": torch.tensor(v) for k, v in self.counts.items()}
+        return {"window/counters": counters, **sums, **counts}
 
     def load(self, state: State) -> None:
         """Undo `state`."""
         samples, started = state["window/counters"].tolist()
         self.samples, self.started = int(samples), None if math.isnan(started) else started
-        prefix = "window/sums/"
-        self.sums = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        self.sums = {k.removeprefix(SUMS): v for k, v in state.items() if k.startswith(SUMS)}
+        self.counts = Counter({k: int(state[f"{COUNTS}{k}"]) for k in self.sums})
