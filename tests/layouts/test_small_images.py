@@ -134,7 +134,8 @@ def write_signs(root):
                 pixels = np.full((30 + frame, 29 + frame, 3), 5 * sign, dtype=np.uint8)
                 pixels[..., 1] = 10 * track
                 Image.fromarray(pixels).save(folder / f"{track:05d}_{frame:05d}.ppm")
-        (folder / f"GT-{sign:05d}.csv").write_text("Filename;Width;Height\n")
+        head = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n"
+        (folder / f"GT-{sign:05d}.csv").write_text(head)
 
 
 def write_aircraft(root):

@@ -11,6 +11,11 @@ from metamae.layouts import LAYOUTS
 FOUND = ["none", "Edge-Ring", "Loc", "", "Near-full", "", "Scratch", "", "Center", ""]
 
 
+def chars(text):
+    """Letters as MATLAB stores them, in a column."""
+    return np.array([ord(letter) for letter in text], dtype=np.uint16)[:, None]
+
+
 def write(path, num=60, cells=False):
     """As MATLAB writes `data`: fields are references into #refs#, letters are numbers."""
     rng = np.random.default_rng(0)
@@ -21,7 +26,7 @@ def write(path, num=60, cells=False):
         def put(name, value, kind):
             # An empty value keeps its size as numbers, with an attribute that says so.
             empty = value.size == 0
-            data = np.array(value.shape, dtype=np.uint64) if empty else value
+            data = np.zeros(2, dtype=np.uint64) if empty else value
             dataset = store.create_dataset(name, data=data)
             dataset.attrs["MATLAB_class"] = np.bytes_(kind)
             if empty:
@@ -35,22 +40,26 @@ def write(path, num=60, cells=False):
 
         data = file.create_group("data")
         data.attrs["MATLAB_class"] = np.bytes_("struct")
-        fields = {n: [] for n in ("waferMap", "dieSize", "lotName", "failureType")}
+        names = "waferMap dieSize lotName waferIndex trainTestLabel failureType".split()
+        fields = {name: [] for name in names}
         for number in range(num):
             rows, columns = 26 + number % 3, 30
             dies = rng.integers(1, 3, (rows, columns)).astype(np.uint8)
             # The first rows hold no die, and more so for each wafer.
             dies[: 1 + number % 20] = 0
             text = FOUND[number % 10]
-            letters = np.array([[ord(c) for c in text]], dtype=np.uint16)
+            part = "Test" if text else ""
             fields["waferMap"].append(put(f"m{number}", dies.T, "uint8"))
             fields["dieSize"].append(put(f"d{number}", np.array([[600.0]]), "double"))
-            fields["lotName"].append(put(f"l{number}", letters.T * 0 + 108, "char"))
-            fields["failureType"].append(put(f"f{number}", letters.T, "char"))
+            fields["lotName"].append(put(f"l{number}", chars("lot1"), "char"))
+            fields["waferIndex"].append(put(f"i{number}", np.array([[1.0 + number]]), "double"))
+            fields["trainTestLabel"].append(put(f"t{number}", chars(part), "char"))
+            fields["failureType"].append(put(f"f{number}", chars(text), "char"))
         for name, references in fields.items():
-            dataset = data.create_dataset(name, (num, 1), h5py.ref_dtype)
-            for row, reference in enumerate(references):
-                dataset[row, 0] = reference
+            # An array (N, 1) of MATLAB is (1, N) in the file.
+            dataset = data.create_dataset(name, (1, num), h5py.ref_dtype)
+            for column, reference in enumerate(references):
+                dataset[0, column] = reference
     with path.open("r+b") as file:
         file.write(b"MATLAB 7.3 MAT-file, Platform: PCWIN64, Created on: ...")
 

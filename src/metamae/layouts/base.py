@@ -100,7 +100,10 @@ def shuffled(num: int, seed: int = 42) -> Index:
 
 
 def cut(order: Index, share: float = SHARE) -> tuple[Index, Index]:
-    """Divide positions into the first `share` of them, rounded up, and the rest."""
+    """Divide positions into the first `share` of them, rounded up, and the rest.
+
+    MetaMAE judges a probe on one sample less of the rest, since it rounds 1 - 0.9 down.
+    """
     first = math.ceil(share * len(order))
     return order[:first], order[first:]
 

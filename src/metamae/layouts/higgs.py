@@ -46,9 +46,9 @@ class Higgs(Layout):
     there is one, and read a part at a time.
 
     Args:
-        split: "dabs" learns from 90 % of the rows without labels, trains a probe on 9 % and
-            judges it on 1 %, drawn at random; "uci" judges on the last 500,000 rows and learns
-            from all others.
+        split: "dabs" learns from 90 % of 90 % of the rows without labels, trains a probe on 9 %
+            and judges it on 1 %, drawn at random, and leaves out those with which DABS watches
+            over learning; "uci" judges on the last 500,000 rows and learns from all others.
     """
 
     description: ClassVar[str] = "HIGGS.csv.gz, 29 columns without a header"
@@ -85,7 +85,8 @@ class Higgs(Layout):
                     f"judged; got {len(records)}. Fetch the whole file, or use split='dabs'."
                 )
             return [np.arange(num), np.arange(num), np.arange(num, len(records))]
-        pretrain, rest = cut(shuffled(len(records)))
+        learnt, rest = cut(shuffled(len(records)))
+        pretrain, _ = cut(learnt)
         return [np.sort(part) for part in (pretrain, *cut(rest))]
 
 

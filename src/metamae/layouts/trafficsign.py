@@ -2,7 +2,8 @@
 
 Source: Stallkamp et al., *The German Traffic Sign Recognition Benchmark*, 2011. The archive of
 training images: GTSRB/Final_Training/Images/00000/00003_00029.ppm, which is class, track and frame:
-a track holds 30 pictures of one sign that a car comes nearer to.
+a track holds 30 pictures of one sign that a car comes nearer to. GT-00000.csv beside them, with
+semicolons, is not needed.
 """
 
 from functools import partial

@@ -2,8 +2,8 @@
 
 Source: Wu, Jang and Chen, *Wafer Map Failure Pattern Recognition and Similarity Ranking for
 Large-Scale Data Sets*, 2015, as distributed by MIR lab: WM811K.mat of MATLAB 7.3, which is HDF5. An
-array of structures "data" has fields of references: "waferMap" to 0 no die, 1 good, 2 defective;
-"failureType" to the letters of a pattern, or to nothing where no expert looked.
+array of structures "data" has fields of references (1, N): "waferMap" to 0 no die, 1 good, 2
+defective; "failureType" to the letters of a pattern, or to nothing where no expert looked.
 """
 
 from functools import partial
