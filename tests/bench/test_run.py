@@ -11,7 +11,7 @@ import pytest
 
 from command import metamae as command
 from command import refused
-from metamae.bench import run as run_module
+from metamae.bench import work as work_module
 from metamae.bench.cell import BASELINES, Cell, Options, compute, fitting
 from metamae.bench.problem import Problem, pocket_problems
 from metamae.bench.run import CONTROL, bench
@@ -20,8 +20,9 @@ from metamae.challenge import Challenge
 from metamae.errors import ArtifactError, ConfigError, DataError
 from metamae.evaluation.base import judge
 from metamae.layouts.base import Published
-from metamae.records import Records
 from metamae.trial import divide
+
+from .made import published, records
 
 TINY = {
     **{"width": 16, "depth": 1, "heads": 2},
@@ -31,22 +32,8 @@ OPTIONS = Options(settings=TINY, draws=2)
 METHODS = [*BASELINES, CONTROL, "mae"]
 
 
-def records(num=80, seed=0):
-    rng = np.random.default_rng(seed)
-    y = np.arange(num) % 2
-    return Records(
-        {
-            "X": rng.normal(size=(num, 2, 24)) + y[:, None, None],
-            "y": y,
-            "person": np.arange(num) // 8,
-        },
-        "made",
-    )
-
-
-def problem(name="made", group="person", **more):
-    challenge = Challenge(name=name, records=records(), label="y", group=group, **more)
-    return Problem(name, "series", lambda: Published(pretrain=None, challenges=[challenge]))
+def problem(name="made", **more):
+    return Problem(name, "series", lambda: published(name, **more))
 
 
 def cell_of(cell, problem_):
@@ -93,7 +80,7 @@ def test_a_stopped_benchmark_goes_on_with_what_is_missing(unbroken, tmp_path, mo
             raise KeyboardInterrupt
         return compute(cell, *rest)
 
-    monkeypatch.setattr(run_module, "compute", watched)
+    monkeypatch.setattr(work_module, "compute", watched)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "out")
     assert computed == METHODS[:3]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from metamae.layouts.base import Published
 from metamae.pocket import POCKET
@@ -14,7 +15,8 @@ class Problem:
     Attributes:
         name: What tables call it.
         modality: Its family, a word for tables.
-        load: Reads the samples.
+        load: Reads the samples. To compute in other processes it has to be a function of a module,
+            or a `partial` of one.
     """
 
     name: str
@@ -38,10 +40,9 @@ def pocket_problems(names: Iterable[str] | None = None, *, quick: bool = False) 
 
 
 def _pocket(name: str) -> Problem:
-    data = POCKET.build(name)
+    return Problem(name, POCKET.get(name).modality, partial(_load, name))
 
-    def load() -> Published:
-        challenge = data.load()
-        return Published(pretrain=None, challenges=[challenge], settings=challenge.settings)
 
-    return Problem(name, data.modality, load)
+def _load(name: str) -> Published:
+    challenge = POCKET.build(name).load()
+    return Published(pretrain=None, challenges=[challenge], settings=challenge.settings)

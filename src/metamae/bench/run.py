@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from metamae.bench.cell import BASELINES, Cell, Options, check_method, compute
+from metamae.bench.cell import BASELINES, Cell, Options, check_method
 from metamae.bench.problem import Problem
 from metamae.bench.store import Store
 from metamae.bench.summary import Summary, summarise, to_markdown
+from metamae.bench.work import Work, at_once, in_turn
 from metamae.checks import check_at_least
-from metamae.errors import ConfigError, MetaMAEError
-from metamae.layouts.base import Published
+from metamae.errors import ConfigError
 from metamae.version import VERSION
 
 log = logging.getLogger("metamae")
@@ -59,6 +59,7 @@ def bench(
     seeds: int = 3,
     options: Options | None = None,
     again: Iterable[str] = (),
+    jobs: int = 1,
     observe: Stage | None = None,
 ) -> Benchmark:
     """Compute what is missing in a folder, and summarise all that is there.
@@ -71,6 +72,8 @@ def bench(
         seeds: Seeds 0 to `seeds` - 1 are used.
         options: How cells are computed.
         again: Cells ("digits/metamae/0") that are computed anew, and no others.
+        jobs: Cells that are computed at once, in processes that share the threads. A small
+            network gains little from several threads.
         observe: Called before each cell.
 
     Raises:
@@ -78,6 +81,7 @@ def bench(
         ArtifactError: If the folder holds something else, or cannot be written.
     """
     check_at_least("Bench.seeds", seeds, 1)
+    check_at_least("Bench.jobs", jobs, 1)
     options = options or Options()
     names = dict.fromkeys([*BASELINES, CONTROL, *map(check_method, methods)])
     known = {problem.name: problem for problem in problems}
@@ -92,25 +96,27 @@ def bench(
     every = [Cell(p, m, seed) for seed in range(seeds) for p in known for m in names]
     cells = wanted or [cell for cell in every if not store.has(cell)]
     failed: dict[str, str] = {}
-    # Cells of one problem follow each other: its samples are read once, and kept for no longer.
-    read: tuple[str, Published] | None = None
-    for number, cell in enumerate(cells):
+    begun = 0
+
+    def tell(cell: Cell, why: str | None) -> None:
+        nonlocal begun
+        if why is not None:
+            failed[cell.key] = why
+            log.warning("%s failed: %s", cell.key, why)
+            return
         if observe is not None:
-            observe(cell.key, number / len(cells))
-        try:
-            problem = known[cell.problem]
-            if read is None or read[0] != problem.name:
-                read = None
-                read = problem.name, problem.load()
-            store.put(cell, compute(cell, problem.modality, read[1], options))
-        except MetaMAEError as error:
-            # One data set that is not installed must not cost the results of the others.
-            failed[cell.key] = str(error)
-            log.warning("%s failed: %s", cell.key, error)
-    return _finish(suite, store, failed)
+            observe(cell.key, begun / len(cells))
+        begun += 1
+
+    work = Work(known, store, options)
+    if jobs == 1:
+        in_turn(work, cells, tell)
+    else:
+        at_once(work, cells, tell, jobs)
+    return _finish(suite, store, failed, jobs)
 
 
-def _finish(suite: str, store: Store, failed: Mapping[str, str]) -> Benchmark:
+def _finish(suite: str, store: Store, failed: Mapping[str, str], jobs: int) -> Benchmark:
     rows = store.rows()
     if not rows:
         reason = next(iter(failed.values()), "nothing was asked for")
@@ -120,7 +126,7 @@ def _finish(suite: str, store: Store, failed: Mapping[str, str]) -> Benchmark:
     seeds = sorted({row["seed"] for row in rows})
     parts = [
         f"# {suite}",
-        f"metamae {VERSION}, {datetime.now(UTC):%Y-%m-%d}, {_machine()}; seeds "
+        f"metamae {VERSION}, {datetime.now(UTC):%Y-%m-%d}, {_machine(jobs)}; seeds "
         f"{', '.join(map(str, seeds))}. Mean over the seeds ± half of its 95 % interval; with one "
         f"seed, of the bootstrap over test samples. Bold: the best mean. Ranks count problems that "
         f"every method has. A win or loss is a paired difference over seeds whose interval is "
@@ -136,11 +142,11 @@ def _finish(suite: str, store: Store, failed: Mapping[str, str]) -> Benchmark:
     return Benchmark(summaries, failed, table, store.folder)
 
 
-def _machine() -> str:
+def _machine(jobs: int) -> str:
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
-        f"{platform.system()} {platform.machine()}, {cores} cores, torch {torch.__version__}, "
-        f"{torch.get_num_threads()} threads"
+        f"{platform.system()} {platform.machine()}, torch {torch.__version__}, cores {cores}, "
+        f"cells at once {jobs}, threads of each {max(1, torch.get_num_threads() // jobs)}"
     )

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,10 @@ def _problem(recipe: Recipe, recipes: Path, folder: Path) -> Problem:
                 *(recipe.name, name, folder / name, folder.parent / name),
             )
 
-    def load() -> Published:
-        found = recipe.read(folder)
-        more = [one for other, place in others for one in other.read(place).challenges]
-        return replace(found, challenges=[*found.challenges, *more])
+    return Problem(recipe.name, recipe.name, partial(_load, recipe, folder, others))
 
-    return Problem(recipe.name, recipe.name, load)
+
+def _load(recipe: Recipe, folder: Path, others: Sequence[tuple[Recipe, Path]]) -> Published:
+    found = recipe.read(folder)
+    more = [one for other, place in others for one in other.read(place).challenges]
+    return replace(found, challenges=[*found.challenges, *more])

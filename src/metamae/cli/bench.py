@@ -20,6 +20,7 @@ def bench(  # noqa: PLR0913  # one argument per option of the command
     quick: Flag = False,
     cell: Names = None,
     protocol: str = "metamae",
+    jobs: int = 1,
     set_: Settings = None,
     device: str = "auto",
 ) -> None:
@@ -40,6 +41,8 @@ def bench(  # noqa: PLR0913  # one argument per option of the command
             baselines take long, unless --only names them.
         cell: A cell such as digits/metamae/0 that is computed anew, and no other; may be repeated.
         protocol: metamae (linear probe and k-NN) or dabs (the published probe of DABS).
+        jobs: Cells that are computed at once, in processes that share the threads. As many as there
+            are cores is fastest for small networks.
         set_: Any setting of `metamae pretrain` as key=value; may be repeated.
         device: cpu, cuda, or auto.
     """
@@ -77,6 +80,7 @@ def bench(  # noqa: PLR0913  # one argument per option of the command
             seeds=usual["seeds"] if seeds is None else seeds,
             options=Options(settings={**own, **settings}, protocol=protocol, device=device),
             again=cell or (),
+            jobs=jobs,
             observe=observe,
         )
     print_line(found.table)
