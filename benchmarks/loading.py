@@ -12,7 +12,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ STRINGS, LENGTH = 50_000, 250
 IMAGES, SIDE = 20_000, 64
 
 
-class Rows(Dataset):
+class Rows(Dataset[np.ndarray]):
     """A whole batch at a time from an array: the fast path of a DataLoader."""
 
     def __init__(self, array: np.ndarray):
@@ -44,10 +44,11 @@ class Rows(Dataset):
         return len(self.array)
 
     def __getitem__(self, index: list[int]) -> np.ndarray:
-        return self.array[np.sort(index)]
+        rows: np.ndarray = self.array[np.sort(index)]
+        return rows
 
 
-class Pictures(Dataset):
+class Pictures(Dataset[torch.Tensor]):
     """Images decoded one by one with Pillow."""
 
     def __init__(self, paths: list[Path]):
@@ -61,7 +62,7 @@ class Pictures(Dataset):
             return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def by_batches(data: Dataset, workers: int = 0) -> Iterator[Any]:
+def by_batches(data: Rows | Pictures, workers: int = 0) -> Generator[Any, None, None]:
     """Yield shuffled batches that the data set reads as a whole."""
     sampler = BatchSampler(RandomSampler(data), BATCH, drop_last=True)
     loader = DataLoader(data, sampler=sampler, batch_size=None, num_workers=workers)
@@ -69,14 +70,14 @@ def by_batches(data: Dataset, workers: int = 0) -> Iterator[Any]:
         yield from loader
 
 
-def by_samples(data: Dataset, workers: int) -> Iterator[Any]:
+def by_samples(data: Rows | Pictures, workers: int) -> Generator[Any, None, None]:
     """Yield shuffled batches that are put together from single samples."""
     loader = DataLoader(data, BATCH, shuffle=True, drop_last=True, num_workers=workers)
     while True:
         yield from loader
 
 
-def ours(path: Path, **settings: Any) -> Iterator[Any]:
+def ours(path: Path, **settings: Any) -> Generator[Any, None, None]:
     """Yield what training gets: scaled, cut into tokens."""
     records = read(path)
     spec = infer_schema(records, **settings).modality
@@ -114,7 +115,7 @@ def write_images(folder: Path) -> Path:
     return images
 
 
-def sides(task: str, folder: Path) -> dict[str, Callable[[], Iterator[Any]]]:
+def sides(task: str, folder: Path) -> dict[str, Callable[[], Generator[Any, None, None]]]:
     """Return what is compared in a task: name -> an endless stream of batches."""
     cores = max(1, len(os.sched_getaffinity(0)) - 1)
     if task == "table":
@@ -150,7 +151,7 @@ class _Codes(Rows):
         return np.frombuffer(rows.tobytes(), dtype=np.uint8).reshape(len(rows), -1).copy()
 
 
-def rate(stream: Iterator[Any], seconds: float) -> float:
+def rate(stream: Generator[Any, None, None], seconds: float) -> float:
     """Batches per second, after a few that start workers and fill caches."""
     for _ in islice(stream, 8):
         pass

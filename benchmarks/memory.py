@@ -72,7 +72,7 @@ def main() -> None:
             private: list[float] = []
             whole = 0.0
             began = time.monotonic()
-            with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            with subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL) as process:
                 while process.poll() is None:
                     anonymous, resident_now = resident(process.pid)
                     private.append(anonymous)

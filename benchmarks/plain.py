@@ -36,9 +36,8 @@ class PlainMetaMAE(MetaMAE):
             if not latent.requires_grad:
                 latent = latent.detach().requires_grad_()
             errors = self.decoder.errors(latent, mask, tokens.padding, batch, twice=True)
-            (gradient,) = torch.autograd.grad(
-                self.inner_loss(errors, support), latent, create_graph=True
-            )
+            inner = (errors * self.shares(support, latent)).sum()
+            (gradient,) = torch.autograd.grad(inner, latent, create_graph=True)
         return Adapted(latent - self.inner_lr * gradient, errors.detach())
 
 

@@ -86,7 +86,7 @@ def compute(axis: str, value: int) -> dict[str, float]:
         with torch.no_grad():
             method.backbone.features(batch)
 
-    found = {}
+    found: dict[str, float] = {}
     for name, work in (("train", step), ("embed", embed)):
         method.train(name == "train")
         optimizer.zero_grad(set_to_none=True)

@@ -63,7 +63,7 @@ def own_core(cores: "Queue[int]") -> None:
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     # A budget of minutes is one of this process's: other work on the machine costs a form nothing.
-    loop.time = SimpleNamespace(monotonic=time.process_time)  # type: ignore[attr-defined]
+    setattr(loop, "time", SimpleNamespace(monotonic=time.process_time))  # noqa: B010
 
 
 def score(job: Job) -> tuple[Score, int]:

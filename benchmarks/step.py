@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from metamae.build import SIZES, build_method
 from metamae.config import Choices, choose, resolve
+from metamae.methods.metamae import MetaMAE
 from metamae.readers import read
 from metamae.schema import infer_schema
 from metamae.training.allocator import freed_memory_kept
@@ -117,7 +119,7 @@ def measure(shape: str, form: str) -> dict[str, float]:
             masking_settings=config.settings["masking"],
             seed=0,
         )
-        if form == "plain":
+        if isinstance(model, MetaMAE) and form == "plain":
             make_plain(model)
         batches = Batches(spec, records, batch_size=batch_size, seed=0)
         optimizer, rng = make_optimizer(model, config.train), torch.Generator().manual_seed(0)
@@ -129,7 +131,7 @@ def measure(shape: str, form: str) -> dict[str, float]:
 
         kept = contextlib.nullcontext() if form == "plain" else freed_memory_kept()
         with kept:
-            readings = [timed(lambda n=n: batches.read(n)) for n in range(4)]
+            readings = [timed(partial(batches.read, n)) for n in range(4)]
             batch = batches.read(0)
             before = forget_peak()
             with FlopCounterMode(display=False) as counter:

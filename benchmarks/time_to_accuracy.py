@@ -44,7 +44,8 @@ def score(name: str, form: str, minutes: float) -> dict[str, float]:
     """Train in one form and probe the embeddings of test samples."""
     torch.set_num_threads(1)
     if form == "plain":
-        MetaMAE.losses, MetaMAE.adapt = PlainMetaMAE.losses, PlainMetaMAE.adapt
+        for step in ("losses", "adapt"):
+            setattr(MetaMAE, step, getattr(PlainMetaMAE, step))
     challenge = POCKET.build(name).load()
     trial = divide(
         challenge.records.sample(2500, np.random.default_rng(SEED)),

@@ -162,8 +162,8 @@ def main() -> None:
     for name, rows in found.items():
         scores = np.array([row.probe for row in rows])
         chosen = scores[np.argmax([row.early["kept"] for row in rows])]
-        cells = (scores[0], chosen, scores.max(axis=0), scores.mean(axis=0))
-        print(f"| {name} |", " | ".join(f"{a:.3f} / {b:.3f}" for a, b in cells), "|")
+        probes = (scores[0], chosen, scores.max(axis=0), scores.mean(axis=0))
+        print(f"| {name} |", " | ".join(f"{a:.3f} / {b:.3f}" for a, b in probes), "|")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,40 @@
+"""The plain form that benchmarks measure against computes the same as the package."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from cases import build, read, rng
+from metamae.networks import attention
+
+PATH = Path(__file__).parents[2] / "benchmarks" / "plain.py"
+
+
+@pytest.fixture
+def make_plain(monkeypatch):
+    monkeypatch.setattr(attention, "FEW_KEYS", attention.FEW_KEYS)
+    spec = importlib.util.spec_from_file_location("plain", PATH)
+    plain = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plain)
+    return plain.make_plain
+
+
+def outcome(name, change=lambda model: model):
+    spec, batch = read(name)
+    model = change(build(spec).double())
+    batch = {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}
+    loss = model(batch, rng()).loss
+    loss.backward()
+    return loss.detach(), {k: p.grad for k, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("name", ["images", "series with gaps", "example of symbols", "codes"])
+def test_the_plain_form_has_the_same_loss_and_gradients(name, make_plain):
+    expected, slopes = outcome(name)
+    found, plain = outcome(name, make_plain)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
+    assert plain.keys() == slopes.keys()
+    for key, slope in slopes.items():
+        torch.testing.assert_close(plain[key], slope, rtol=1e-8, atol=1e-11)
