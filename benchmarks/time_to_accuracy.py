@@ -34,9 +34,9 @@ SHARES = (0.025, 0.05, 0.1, 0.2, 0.5, 1.0)
 SEED = 0
 SIZE = "tiny"
 PAPER: Mapping[str, Any] = {
-    **{"method": "metamae", "decoder": "joint", "inner_lr": 0.5, "contrast_weight": 0.1},
-    **{"optimizer": "adamw", "lr": 1e-4, "weight_decay": 1e-4, "warmup": 0.0},
-    **{"schedule": "constant", "clip": 1e9},
+    **{"method": "metamae", "decoder": "joint", "inner_lr": 0.5, "inner_from": 0.0},
+    **{"contrast_weight": 0.1, "optimizer": "adamw", "lr": 1e-4, "weight_decay": 1e-4},
+    **{"warmup": 0.0, "schedule": "constant", "clip": 1e9},
 }
 
 

@@ -8,8 +8,8 @@ Source: Jang et al., Modality-Agnostic Self-Supervised Learning with Meta-Learne
 Auto-Encoder, NeurIPS 2023, arXiv:2310.16318, section 3.
 Differs from the published code: the inner loss is averaged within each sample (there: over the
 support of the batch, then multiplied by the batch size; `normaliser="batch"` is that form),
-which tokens touch comes from the modality, the number of visible tokens is rounded, and the inner
-step is longer (there 0.5, where it changes next to nothing: docs/defaults.md).
+which tokens touch comes from the modality, the number of visible tokens is rounded, the inner step
+is longer (there 0.5, where it changes next to nothing) and joins late in a run (docs/defaults.md).
 """
 
 import math
@@ -48,8 +48,8 @@ class MetaMAE(Method):
         masking: Chooses the hidden tokens.
         inner_lr: Length of the inner gradient step; 0.5 in the published code.
         inner_steps: Number of inner gradient steps.
-        inner_from: Share of the run before which there is no inner step: plain masked
-            auto-encoding, which learns more in as much time while there is much to learn.
+        inner_from: Share of the run before which there is no inner step but plain masked
+            auto-encoding, which learns more in as much time; 0 in the published code.
         second_order: Differentiate through the inner step. False is cheaper and less exact.
         support_share: Chance that a hidden token next to a visible one joins the support set.
         contrast_weight: Weight of the term that pairs latents before and after the inner step.
@@ -69,7 +69,7 @@ class MetaMAE(Method):
         *,
         inner_lr: float = 20.0,
         inner_steps: int = 1,
-        inner_from: float = 0.0,
+        inner_from: float = 0.8,
         second_order: bool = True,
         support_share: float = 0.1,
         contrast_weight: float = 0.1,
