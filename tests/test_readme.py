@@ -6,30 +6,28 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"<!-- test: ([a-z ]+) -->\n```(bash|python)\n(.*?)```", re.DOTALL)
 BLOCKS = BLOCK.findall(README.read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("readme")
 
 
 def test_blocks_are_found() -> None:
     assert [name for name, _, _ in BLOCKS] == ["quick start", "python", "load", "schema", "uses"]
 
 
-@pytest.mark.parametrize(("name", "language", "code"), BLOCKS, ids=[b[0] for b in BLOCKS])
-def test_block(name: str, language: str, code: str, folder: Path) -> None:
+# One test, since each block goes on with the files of those before.
+def test_the_blocks_in_order(tmp_path: Path) -> None:
+    for name, language, code in BLOCKS:
+        check(name, language, code, tmp_path)
+
+
+def check(name: str, language: str, code: str, folder: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = ["bash", "-e", "-c", code] if language == "bash" else [sys.executable, "-c", code]
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, f"{name}: {done.stderr}"
     if name == "quick start":
         assert "Pretraining" in done.stdout
         assert (folder / "vectors.parquet").is_file()
