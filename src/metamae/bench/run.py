@@ -13,7 +13,7 @@ from metamae.bench.cell import BASELINES, Cell, Options, check_method
 from metamae.bench.problem import Problem
 from metamae.bench.store import Store
 from metamae.bench.summary import Summary, summarise, to_markdown
-from metamae.bench.work import Work, at_once, in_turn
+from metamae.bench.work import Work, at_once, in_turn, threads_of_each
 from metamae.checks import check_at_least
 from metamae.errors import ConfigError
 from metamae.version import VERSION
@@ -72,8 +72,7 @@ def bench(
         seeds: Seeds 0 to `seeds` - 1 are used.
         options: How cells are computed.
         again: Cells ("digits/metamae/0") that are computed anew, and no others.
-        jobs: Cells that are computed at once, in processes that share the threads. A small
-            network gains little from several threads.
+        jobs: Cells that are computed at once, in processes that share the threads.
         observe: Called before each cell.
 
     Raises:
@@ -148,5 +147,5 @@ def _machine(jobs: int) -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
         f"{platform.system()} {platform.machine()}, torch {torch.__version__}, cores {cores}, "
-        f"cells at once {jobs}, threads of each {max(1, torch.get_num_threads() // jobs)}"
+        f"cells at once {jobs}, threads of each {threads_of_each(jobs)}"
     )

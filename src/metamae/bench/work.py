@@ -63,9 +63,7 @@ def at_once(work: Work, cells: Sequence[Cell], tell: Tell, jobs: int) -> None:
         tell: Told of the cells of all processes.
         jobs: Processes at once.
     """
-    import torch
-
-    threads = max(1, torch.get_num_threads() // jobs)
+    threads = threads_of_each(jobs)
     groups = deque(list(g) for _, g in groupby(cells, key=lambda cell: (cell.seed, cell.problem)))
     running: dict[Connection, _Process] = {}
     try:
@@ -76,13 +74,23 @@ def at_once(work: Work, cells: Sequence[Cell], tell: Tell, jobs: int) -> None:
             for heard in wait(list(running)):
                 assert isinstance(heard, Connection)
                 try:
-                    running[heard].hear(tell)
-                except EOFError:
+                    cell, why = heard.recv()
+                except (EOFError, OSError):  # the latter if it was ended in the middle of a word
                     running.pop(heard).end(tell)
+                    continue
+                running[heard].reached(cell)
+                tell(cell, why)
     finally:
         for process in running.values():
             process.process.kill()
             process.process.join()
+
+
+def threads_of_each(jobs: int) -> int:
+    """Threads that a process may use where several share those of this one."""
+    import torch
+
+    return max(1, torch.get_num_threads() // jobs)
 
 
 class _Process:
@@ -96,12 +104,10 @@ class _Process:
         self.process.start()
         told.close()  # this side's copy, so that the end of the process is heard
 
-    def hear(self, tell: Tell) -> None:
-        """Pass on what the process says; EOFError if it has ended."""
-        cell, why = self.heard.recv()
+    def reached(self, cell: Cell) -> None:
+        """Forget the cells before the one that it is at."""
         while self.left and self.left[0] != cell:
             self.left.popleft()
-        tell(cell, why)
 
     def end(self, tell: Tell) -> None:
         """Tell of the cells that a process took along which did not end well."""

@@ -41,8 +41,7 @@ def bench(  # noqa: PLR0913  # one argument per option of the command
             baselines take long, unless --only names them.
         cell: A cell such as digits/metamae/0 that is computed anew, and no other; may be repeated.
         protocol: metamae (linear probe and k-NN) or dabs (the published probe of DABS).
-        jobs: Cells that are computed at once, in processes that share the threads. As many as there
-            are cores is fastest for small networks.
+        jobs: Cells that are computed at once, in processes that share the threads.
         set_: Any setting of `metamae pretrain` as key=value; may be repeated.
         device: cpu, cuda, or auto.
     """
