@@ -330,7 +330,7 @@ def test_the_method_hears_of_each_update():
     assert heard == [0.25, 0.5, 0.75, 1.0]
 
 
-def test_mixed_precision_is_off_on_a_cpu_unless_asked_for():
+def test_small_networks_learn_in_float32_on_a_cpu_unless_asked():
     batch = make_run().batches.read(0)
     losses = {
         p: make_run(precision=p).step(batch).logs["loss"] for p in ("auto", "float32", "bfloat16")

@@ -25,6 +25,7 @@ from metamae.records import Records
 from metamae.scoring.task import Array, Task
 from metamae.training.interrupt import Interrupt
 from metamae.training.optimizer import Together, make_optimizer, rate
+from metamae.training.precision import autocast
 from metamae.training.settings import auto_batch_size
 from metamae.types import Batch
 
@@ -302,9 +303,8 @@ class _Learner:
     def loss(self, batch: Batch, number: int) -> Tensor:
         """Return the mean loss of the n-th batch."""
         wanted = self.wanted[torch.from_numpy(self.batches.samples(number)).to(self.device)]
-        kind = self.device.type
-        halves = self.train_settings.halves(kind)
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=halves):
+        width = self.backbone.tokenizer.width
+        with autocast(self.train_settings.precision, self.device.type, width):
             features = self.pooling.features(
                 self.backbone, batch, self.batches.owner(number), self.rng
             )

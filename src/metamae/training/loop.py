@@ -23,6 +23,7 @@ from metamae.training.interrupt import Interrupt
 from metamae.training.log import MetricsLog
 from metamae.training.nonfinite import keep_batch
 from metamae.training.optimizer import make_optimizer, rate
+from metamae.training.precision import autocast
 from metamae.training.settings import TrainSettings
 from metamae.types import Batch
 
@@ -295,10 +296,10 @@ class Run:
             seconds = round(self.progress.seconds, 3)
             self.log.write({"step": self.progress.step, "seconds": seconds, **line})
 
-    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+    def autocast(self) -> torch.autocast:
         """Compute in the precision that the settings ask for."""
-        on = self.settings.halves(self.device.type)
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on)
+        width = self.method.backbone.tokenizer.width
+        return autocast(self.settings.precision, self.device.type, width)
 
 
 SUMS, COUNTS = "window/sums/", "window/counts/"  # of a window, in a checkpoint

@@ -3,8 +3,8 @@
 Source: Jordan et al., Muon, 2024, https://kellerjordan.github.io/posts/muon; the scale that makes
 AdamW's learning rates fit: Liu et al., Muon is Scalable for LLM Training, 2025, arXiv:2502.16982,
 section 2.2.
-Differs: in float32 on a CPU, where bfloat16 is slow (torch.optim.Muon has bfloat16 only), and
-matrices of one shape are computed together.
+Differs: in float32 where bfloat16 is not faster (torch.optim.Muon has bfloat16 only), and matrices
+of one shape are computed together.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from metamae.training.precision import in_halves
 
 # Of the quintic iteration, and how often it is applied: Jordan et al., 2024.
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -29,6 +31,7 @@ class Muon(torch.optim.Optimizer):
         lr: Learning rate, on the scale of AdamW's.
         weight_decay: Share of a weight that a step of rate 1 takes away.
         momentum: Share of the past that stays, with Nesterov's look ahead.
+        precision: As in `training.precision`; "auto" for the faster of bfloat16 and float32.
     """
 
     def __init__(
@@ -38,9 +41,11 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         weight_decay: float = 0.0,
         momentum: float = 0.95,
+        precision: str = "auto",
     ):
         defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
         super().__init__(list(parameters), defaults)
+        self.precision = precision
         self.found_inf: Tensor | None = None
 
     @torch.no_grad()
@@ -62,7 +67,9 @@ class Muon(torch.optim.Optimizer):
         gradients = torch.stack([p.grad for p in parameters if p.grad is not None])
         momenta = torch.stack([state["momentum"] for state in states])
         momenta.lerp_(gradients, 1 - group["momentum"])
-        steps = orthogonalise(gradients.lerp(momenta, group["momentum"]))
+        wanted = gradients.lerp(momenta, group["momentum"])
+        halves = in_halves(self.precision, wanted.device.type, min(wanted.shape[1:]))
+        steps = orthogonalise(wanted.bfloat16() if halves else wanted).to(wanted.dtype)
         # The root of the mean square of an AdamW update is about 0.2.
         length = group["lr"] * 0.2 * max(parameters[0].shape) ** 0.5
         stay = 1 - group["lr"] * group["weight_decay"]
@@ -87,13 +94,10 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     """
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.transpose(1, 2) if tall else matrices
-    if x.device.type == "cuda":
-        x = x.bfloat16()
     x = x / x.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
     a, b, c = QUINTIC
     for _ in range(ROUNDS):
         square = torch.bmm(x, x.transpose(1, 2))
         # a x + (b x x' + c x x' x x') x, with sums inside the products: two thirds of the time.
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    found: Tensor = (x.transpose(1, 2) if tall else x).to(matrices.dtype)
-    return found
+    return x.transpose(1, 2) if tall else x

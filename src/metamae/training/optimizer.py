@@ -89,7 +89,14 @@ def make_optimizer(module: nn.Module, settings: TrainSettings) -> Together:
     filled = [group for group in groups if group["params"]]
     parts: list[torch.optim.Optimizer] = []
     if matrices:
-        parts.append(Muon(matrices, lr=settings.lr, weight_decay=settings.weight_decay))
+        parts.append(
+            Muon(
+                matrices,
+                lr=settings.lr,
+                weight_decay=settings.weight_decay,
+                precision=settings.precision,
+            )
+        )
     if filled:
         parts.append(torch.optim.AdamW(filled, lr=settings.lr, betas=(0.9, 0.95), fused=True))
     return Together(parts)
