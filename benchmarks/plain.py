@@ -25,7 +25,7 @@ class PlainMetaMAE(MetaMAE):
         reconstruction = mean_where(errors, mask.hidden)
         contrast = self.contrast(before, adapted.latent, mask)
         baseline = self.backbone.tokenizer.baseline(batch)
-        logs = {"r2": explained(errors.detach(), baseline, mask)}
+        logs = {"r2": explained(errors.detach(), baseline, mask.hidden)}
         return Step(reconstruction + self.contrast_weight * contrast, logs)
 
     def adapt(

@@ -76,7 +76,7 @@ def score(job: Job) -> tuple[Score, int]:
     settings = parse_assignments([f"{k}={v}" for k, v in job.settings.items()])
     method = str(settings.pop("method", "metamae"))
     length = {"minutes": job.minutes, "size": "tiny", "check_every": 10**9}
-    options = Options(settings=fitting(settings | length, method), draws=DRAWS)
+    options = Options(settings=fitting(length | settings, method), draws=DRAWS)
     rows = compute(Cell(job.data, method, job.seed), problem.modality, problem.load(), options)
     found = {
         "all" if row["labels"] == "all" else "few": (1 if row["higher_is_better"] else -1)

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from cases import build, read, rng
+from cases import CASES, NETWORK, build, read, rng
 from metamae.decoder import DECODERS, CrossDecoder, JointDecoder
 from metamae.masking.base import keep_best
+from metamae.methods.base import draw_query
 from metamae.modalities.grid import Grid
 from metamae.networks.transformer import Transformer
 from metamae.types import Mask
@@ -59,6 +62,25 @@ def test_some_predictions_are_those_of_all(kind, depth, twice):
     assert some.shape == whole.shape
     for row, n in ((0, 4), (0, 0), (1, 2)):
         torch.testing.assert_close(some[row, n], whole[row, n])
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+@pytest.mark.parametrize("name", CASES)
+def test_errors_of_some_are_those_of_all(kind, name):
+    spec, batch = read(name)
+    model = build(spec, network=replace(NETWORK, decoder=kind))
+    tokens = model.backbone.tokenizer.embed(batch)
+    mask = model.masking(tokens, rng())
+    latent = model.backbone.encode(tokens, mask)
+    query = draw_query(mask, 0.5, rng())
+    given = latent, mask, tokens.padding, batch
+    whole, some = (model.decoder.errors(*given, at=at) for at in (None, query.at))
+    torch.testing.assert_close(some[query.asked], whole[query.asked])
+    guess = model.backbone.tokenizer.baseline(batch)
+    torch.testing.assert_close(model.decoder.baseline(batch, mask), guess)
+    some = model.decoder.baseline(batch, mask, query.at)
+    torch.testing.assert_close(some[query.asked], guess[query.asked])
+    assert some.shape == guess.shape
 
 
 @both

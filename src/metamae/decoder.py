@@ -78,15 +78,27 @@ class Decoder(nn.Module, ABC):
             Predictions, (B, N, P); what P means is the tokenizer's affair, and what stands where
             nothing was asked for means nothing.
         """
-        B, N = mask.hidden.shape
-        places = self.place(batch)
-        places = places.expand(B, *places.shape[-2:])
-        wanted = None if at is None else at.clamp(min=0)
-        found = self.states(self.narrow(latent), mask, padding, places, wanted, twice=twice)
+        found = self._asked(latent, mask, padding, batch, at, twice=twice)
         if at is not None:
-            found = spread_out(found, at, found.new_zeros(found.shape[-1]), N)
+            found = spread_out(found, at, found.new_zeros(found.shape[-1]), mask.hidden.shape[1])
         predicted: Tensor = self.head(found)
         return predicted
+
+    def _asked(
+        self,
+        latent: Tensor,
+        mask: Mask,
+        padding: Tensor | None,
+        batch: Batch,
+        at: Tensor | None,
+        *,
+        twice: bool,
+    ) -> Tensor:
+        """Return the states of the tokens to predict, (B, K, width)."""
+        places = self.place(batch)
+        places = places.expand(len(latent), *places.shape[-2:])
+        wanted = None if at is None else at.clamp(min=0)
+        return self.states(self.narrow(latent), mask, padding, places, wanted, twice=twice)
 
     def errors(
         self,
@@ -100,10 +112,21 @@ class Decoder(nn.Module, ABC):
     ) -> Tensor:
         """Error of every token, (B, N), at least in float32; the arguments of `forward`."""
         (tokenizer,) = self._tokenizer
-        predicted = self(latent, mask, padding, batch, at=at, twice=twice)
-        precise = torch.promote_types(predicted.dtype, torch.float32)
-        with torch.autocast(predicted.device.type, enabled=False):
-            return tokenizer.error(predicted.to(precise), batch)
+        if at is None or (some := tokenizer.only(batch, at.clamp(min=0))) is None:
+            return _errors(tokenizer, self(latent, mask, padding, batch, at=at, twice=twice), batch)
+        predicted = self.head(self._asked(latent, mask, padding, batch, at, twice=twice))
+        return _spread_errors(_errors(tokenizer, predicted, some), at, mask)
+
+    @torch.no_grad()
+    def baseline(self, batch: Batch, mask: Mask, at: Tensor | None = None) -> Tensor:
+        """Error of the best constant guess, (B, N); what stands at others than `at` means nothing.
+
+        The arguments are those of `forward`.
+        """
+        (tokenizer,) = self._tokenizer
+        if at is None or (some := tokenizer.only(batch, at.clamp(min=0))) is None:
+            return tokenizer.baseline(batch)
+        return _spread_errors(tokenizer.baseline(some), at, mask)
 
 
 class JointDecoder(Decoder):
@@ -166,6 +189,17 @@ class CrossDecoder(Decoder):
 
 
 DECODERS: dict[str, type[Decoder]] = {"joint": JointDecoder, "cross": CrossDecoder}
+
+
+def _errors(tokenizer: Tokenizer, predicted: Tensor, batch: Batch) -> Tensor:
+    precise = torch.promote_types(predicted.dtype, torch.float32)
+    with torch.autocast(predicted.device.type, enabled=False):
+        return tokenizer.error(predicted.to(precise), batch)
+
+
+def _spread_errors(errors: Tensor, at: Tensor, mask: Mask) -> Tensor:
+    """Put the errors of some tokens, (B, K), at their positions: (B, N), 0 elsewhere."""
+    return spread_out(errors[..., None], at, errors.new_zeros(1), mask.hidden.shape[1])[..., 0]
 
 
 def spread_out(x: Tensor, at: Tensor, filling: Tensor, num_tokens: int) -> Tensor:

@@ -7,15 +7,15 @@ import torch
 
 from cases import build, read, rng
 from metamae.errors import ConfigError
+from metamae.masking.base import keep_best
 from metamae.methods.base import (
     Method,
+    draw_query,
     explained,
-    hidden_positions,
     mean_where,
     nt_xent,
     positions,
 )
-from metamae.types import Mask
 
 
 def slow_nt_xent(a, b, temperature):
@@ -70,7 +70,7 @@ def test_mean_where():
 
 
 def test_explained_share():
-    mask = Mask(torch.tensor([[True, True, False]]), torch.tensor([[2]]))
+    mask = torch.tensor([[True, True, False]])
     guess = torch.tensor([[2.0, 4.0, 9.0]])
     assert explained(torch.zeros(1, 3), guess, mask) == 1
     assert explained(guess, guess, mask) == 0
@@ -99,10 +99,35 @@ def test_positions_of_chosen_tokens():
 
 
 @pytest.mark.parametrize("name", ["images", "example of symbols", "series with gaps"])
-def test_hidden_positions_are_the_hidden_tokens(name):
+@pytest.mark.parametrize("share", [0, 0.1, 0.25, 0.5, 0.9, 1])
+def test_a_query_is_a_share_of_each_samples_hidden_tokens(name, share):
     spec, batch = read(name)
     for ratio in (0.1, 0.5, 0.9):
         model = build(spec, ratio=ratio)
         mask = model.masking(model.backbone.tokenizer.embed(batch), rng())
-        for at, hidden in zip(hidden_positions(mask), mask.hidden, strict=True):
-            assert [n for n in at.tolist() if n >= 0] == hidden.nonzero().flatten().tolist()
+        query = draw_query(mask, share, rng())
+        assert not (query.asked & ~mask.hidden).any()
+        for at, asked, hidden in zip(query.at, query.asked, mask.hidden, strict=True):
+            found = [n for n in at.tolist() if n >= 0]
+            assert sorted(found) == asked.nonzero().flatten().tolist()
+            assert at.tolist()[len(found) :] == [-1] * (len(at) - len(found))
+            count = int(hidden.sum())
+            assert len(found) == min(count, max(1, round(share * count)))
+
+
+def test_a_whole_query_draws_nothing_and_others_draw_from_the_generator():
+    mask = keep_best(torch.rand(4, 40, generator=rng()), None, 0.75)
+    before = rng().get_state()
+    draw_query(mask, 1, source := rng())
+    assert torch.equal(source.get_state(), before)
+    first, second = (draw_query(mask, 0.5, source).asked for _ in range(2))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, draw_query(mask, 0.5, rng()).asked)
+
+
+def test_every_hidden_token_is_asked_for_as_often():
+    mask = keep_best(torch.rand(2, 8, generator=rng()), None, 0.75)
+    source, draws = rng(), 2000
+    often = sum(draw_query(mask, 0.5, source).asked.float() for _ in range(draws)) / draws
+    # Three of six; a deviation of 5 standard errors would be one in a million.
+    assert (often[mask.hidden] - 0.5).abs().max() < 5 * (0.25 / draws) ** 0.5

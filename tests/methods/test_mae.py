@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from cases import build, read, rng
+from metamae.errors import ConfigError
+from metamae.methods.base import draw_query
 
 
 @pytest.mark.parametrize("name", ["images", "series with gaps", "example of symbols", "numbers"])
@@ -22,6 +24,35 @@ def test_loss_is_the_mean_error_of_all_hidden_tokens(name):
     torch.testing.assert_close(step.logs["reconstruction"], mean.detach())
     r2 = 1 - mean / (sum(guess[at] for at in hidden) / len(hidden))
     torch.testing.assert_close(step.logs["r2"], r2.detach())
+
+
+@pytest.mark.parametrize("method", ["mae", "metamae"])
+@pytest.mark.parametrize("name", ["images", "series with gaps", "numbers"])
+def test_a_step_asks_for_a_share_of_the_hidden_tokens(name, method):
+    spec, batch = read(name)
+    model = build(spec, method, query_share=0.5)
+    model.before_update(0.0)
+    step = model(batch, source := rng())
+    tokens = model.backbone.tokenizer.embed(batch)
+    mask = model.masking(tokens, again := rng())
+    asked = draw_query(mask, 0.5, again).asked
+    assert torch.equal(source.get_state(), again.get_state())
+    errors = model.decoder.errors(model.backbone.encode(tokens, mask), mask, tokens.padding, batch)
+    torch.testing.assert_close(step.loss, errors[asked].mean())
+    guess = model.backbone.tokenizer.baseline(batch)[asked].mean()
+    torch.testing.assert_close(step.logs["r2"], 1 - step.loss.detach() / guess)
+    assert asked.sum() < mask.hidden.sum()
+    # Where nothing is learnt, all are asked for.
+    whole = build(spec, method)
+    whole.before_update(0.0)
+    torch.testing.assert_close(model.eval()(batch, rng()).loss, whole.eval()(batch, rng()).loss)
+
+
+@pytest.mark.parametrize("method", ["mae", "metamae"])
+def test_a_query_is_no_more_than_all(method):
+    spec, _ = read("images")
+    with pytest.raises(ConfigError, match=r"query_share must be a number between 0 and 1; got 2"):
+        build(spec, method, query_share=2)
 
 
 def test_visible_tokens_are_no_target():

@@ -61,6 +61,7 @@ def test_losses_logs_and_gradients_are_the_same(name, decoder):
         {"second_order": False, "inner_steps": 2},
         {"normaliser": "batch"},
         {"contrast_weight": 0},
+        {"query_share": 0.5},
         {"frozen": True},
         {"scale": 0.25},
     ],

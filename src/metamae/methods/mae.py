@@ -8,9 +8,10 @@ Differs: any modality; targets are on the scale of the whole training set, not o
 import torch
 
 from metamae.backbone import Backbone
+from metamae.checks import check_between
 from metamae.decoder import Decoder
 from metamae.masking.base import Masking
-from metamae.methods.base import Method, Reconstruction, reconstruction_step
+from metamae.methods.base import Method, Reconstruction, draw_query, reconstruction_step
 from metamae.types import Batch, Step
 
 
@@ -21,19 +22,27 @@ class MAE(Method):
         backbone: Tokenizer and encoder to train.
         decoder: Predicts tokens from the latents of the visible ones.
         masking: Chooses the hidden tokens.
+        query_share: Share of a sample's hidden tokens, at least one, that a step asks for; drawn
+            anew for each. 1 in the paper.
     """
 
     description = "masked auto-encoding: reconstruct hidden tokens from the visible ones"
 
-    def __init__(self, backbone: Backbone, decoder: Decoder, masking: Masking):
+    def __init__(
+        self, backbone: Backbone, decoder: Decoder, masking: Masking, *, query_share: float = 1.0
+    ):
         super().__init__()
         self.backbone, self.decoder, self.masking = backbone, decoder, masking
+        self.query_share = check_between("MAE.query_share", query_share, 0, 1, closed=True)
 
     def forward(self, batch: Batch, rng: torch.Generator) -> Step:
         tokens = self.backbone.tokenizer.embed(batch)
         mask = self.masking(tokens, rng)
+        query = draw_query(mask, self.query_share if self.training else 1, rng)
         dropping = rng if self.training else None
-        return reconstruction_step(self.backbone, self.decoder, batch, tokens, mask, dropping)
+        return reconstruction_step(
+            self.backbone, self.decoder, batch, tokens, mask, query, dropping
+        )
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch, rng: torch.Generator) -> Reconstruction:

@@ -49,7 +49,7 @@ class MaskedEmbedding(Method):
             errors = tokenizer.error(predicted.to(precise), batch)
         with torch.no_grad():
             baseline = tokenizer.baseline(batch)
-        r2 = explained(errors.detach(), baseline, mask)
+        r2 = explained(errors.detach(), baseline, mask.hidden)
         if self.faithful and tokenizer.num_squares:
             # Its derivative at an error of 0 would be infinite.
             errors = (errors * tokenizer.num_squares).clamp(min=1e-12).sqrt()

@@ -25,8 +25,8 @@ from metamae.masking.base import Masking
 from metamae.methods.base import (
     Method,
     Reconstruction,
+    draw_query,
     explained,
-    hidden_positions,
     is_there,
     mean_where,
     nt_xent,
@@ -51,6 +51,8 @@ class MetaMAE(Method):
         inner_from: Share of the run before which there is no inner step but plain masked
             auto-encoding, which learns more in as much time; 0 in the published code.
         second_order: Differentiate through the inner step. False is cheaper and less exact.
+        query_share: Share of a sample's hidden tokens, at least one, that a step asks for in the
+            end; drawn anew for each. 1 in the published code.
         support_share: Chance that a hidden token next to a visible one joins the support set.
         contrast_weight: Weight of the term that pairs latents before and after the inner step.
         temperature: Temperature of that term.
@@ -61,7 +63,7 @@ class MetaMAE(Method):
 
     description = "masked auto-encoding with one inner gradient step on the visible latents"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # one argument for each setting
         self,
         backbone: Backbone,
         decoder: Decoder,
@@ -71,6 +73,7 @@ class MetaMAE(Method):
         inner_steps: int = 1,
         inner_from: float = 0.8,
         second_order: bool = True,
+        query_share: float = 1.0,
         support_share: float = 0.1,
         contrast_weight: float = 0.1,
         temperature: float = 0.5,
@@ -84,6 +87,7 @@ class MetaMAE(Method):
         self.inner_from = check_between("MetaMAE.inner_from", inner_from, 0, 1, closed=True)
         self.inner_now = True
         self.second_order = check_flag("MetaMAE.second_order", second_order)
+        self.query_share = check_between("MetaMAE.query_share", query_share, 0, 1, closed=True)
         self.support_share = check_between(
             "MetaMAE.support_share", support_share, 0, 1, closed=True
         )
@@ -108,8 +112,11 @@ class MetaMAE(Method):
         tokens = self.backbone.tokenizer.embed(batch)
         mask = self.masking(tokens, rng)
         if not self.inner_now:
+            query = draw_query(mask, self.query_share if self.training else 1, rng)
             dropping = rng if self.training else None
-            return reconstruction_step(self.backbone, self.decoder, batch, tokens, mask, dropping)
+            return reconstruction_step(
+                self.backbone, self.decoder, batch, tokens, mask, query, dropping
+            )
         return self.losses(batch, tokens, mask, self.support(tokens, mask, rng), rng)
 
     def support(self, tokens: Tokens, mask: Mask, rng: torch.Generator) -> Tensor:
@@ -141,37 +148,45 @@ class MetaMAE(Method):
         """Compute the loss for a given choice of hidden tokens and support set, (B, N)."""
         before = self.backbone.encode(tokens, mask, rng if self.training else None)
         adapted = self.adapt(before, batch, tokens, mask, support)
+        query = draw_query(mask, self.query_share if self.training else 1, rng)
         # To train, nothing is predicted that no loss asks for.
-        at = hidden_positions(mask) if self.training else None
-        reconstruction, errors = self.reconstruction(adapted.latent, batch, tokens, mask, at)
+        at = query.at if self.training else None
+        reconstruction, errors = self.reconstruction(
+            adapted.latent, batch, tokens, mask, query.asked, at
+        )
         contrast = self.contrast(before, adapted.latent, mask)
-        with torch.no_grad():
-            baseline = self.backbone.tokenizer.baseline(batch)
+        baseline = self.decoder.baseline(batch, mask, at)
         logs = {
             "reconstruction": reconstruction.detach(),
             "contrast": contrast.detach(),
-            "r2": explained(errors.detach(), baseline, mask),
+            "r2": explained(errors.detach(), baseline, query.asked),
             "support_before": mean_where(adapted.errors_before, support),
         }
         if not self.training:
             with torch.no_grad():
                 first = self.decoder.errors(before, mask, tokens.padding, batch)
             logs |= {
-                "r2_before": explained(first, baseline, mask),
+                "r2_before": explained(first, baseline, mask.hidden),
                 "support_after": mean_where(errors, support),
                 "query_before": mean_where(first, mask.hidden),
             }
         return Step(reconstruction + self.contrast_weight * contrast, logs)
 
     def reconstruction(
-        self, latent: Tensor, batch: Batch, tokens: Tokens, mask: Mask, at: Tensor | None
+        self,
+        latent: Tensor,
+        batch: Batch,
+        tokens: Tokens,
+        mask: Mask,
+        asked: Tensor,
+        at: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Mean error of the hidden tokens, and the errors (B, N), of those at `at` or of all."""
+        """Mean error of the tokens asked for, (B, N), and the errors, of those at `at` or all."""
         if not self.recompute:
             errors = self.decoder.errors(latent, mask, tokens.padding, batch, at=at)
-            return mean_where(errors, mask.hidden), errors
+            return mean_where(errors, asked), errors
         precise = torch.promote_types(latent.dtype, torch.float32)
-        shares = mask.hidden.to(precise) / mask.hidden.sum().clamp(min=1)
+        shares = asked.to(precise) / asked.sum().clamp(min=1)
         loss = self.sum_of(shares, batch, tokens, mask, at)
         return loss_in_parts(loss, latent, mask.hidden.shape[1], self.decoding())
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, fields
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -208,10 +209,13 @@ class Tokenizer(nn.Module, ABC):
         width: D.
         num_squares: Values of a token whose squared errors `error` averages, P; 0 where an error
             is something else, such as a cross-entropy.
+        scored: Entries of a batch, (B, N, ...), from which `error` and `baseline` follow for each
+            token by itself; none if tokens at different positions have errors of different kinds.
     """
 
     width: int
     num_squares: int = 0
+    scored: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def embed(self, batch: Batch) -> Tokens:
@@ -232,6 +236,20 @@ class Tokenizer(nn.Module, ABC):
     @abstractmethod
     def baseline(self, batch: Batch) -> Tensor:
         """Error of the best constant guess, (B, N): the mean, or the symbols' frequencies."""
+
+    def only(self, batch: Batch, at: Tensor) -> Batch | None:
+        """Return what `error` and `baseline` need of some tokens, as if there were no others.
+
+        Args:
+            batch: The samples.
+            at: Positions of those tokens, (B, K), each in 0..N-1.
+
+        Returns:
+            A batch of K tokens; None if they cannot be told apart from all.
+        """
+        sample = torch.arange(len(at), device=at.device)[:, None]
+        found = {key: batch[key][sample, at] for key in self.scored if key in batch}
+        return found or None
 
     @abstractmethod
     def decode(self, predicted: Tensor, batch: Batch) -> NDArray[Any]:

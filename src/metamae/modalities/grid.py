@@ -74,7 +74,6 @@ class Grid(Modality):
 
     kind: ClassVar[str] = "grid"
     description: ClassVar[str] = "series, sound, images, video and volumes: numbers on a lattice"
-
     editable: ClassVar[tuple[str, ...]] = ("layout", "cell", "window", "stride")
 
     column: str
@@ -318,6 +317,7 @@ class Grid(Modality):
 class GridTokenizer(Tokenizer):
     """Cells in, tokens out."""
 
+    scored = ("cells", "valid")
     neighbours: Tensor
 
     def __init__(self, spec: Grid, width: int):
@@ -348,7 +348,7 @@ class GridTokenizer(Tokenizer):
 
     def error(self, predicted: Tensor, batch: Batch) -> Tensor:
         """Mean squared error over the valid values of each token, in standard deviations."""
-        squares = (predicted - batch["cells"]).square()
+        squares: Tensor = nn.functional.mse_loss(predicted, batch["cells"], reduction="none")
         if "valid" not in batch:
             return squares.mean(dim=-1)
         return (squares * batch["valid"]).sum(dim=-1) / batch["valid"].sum(dim=-1).clamp(min=1)

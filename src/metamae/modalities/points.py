@@ -105,8 +105,7 @@ class Points(Modality):
             groups: Groups of a set, or "auto" for one per 16 points, within 16 and 128.
             group_size: Points of a group, or "auto" for twice the points per group, within 4
                 and 32, so that groups overlap.
-            max_points: Of larger sets so many points are taken, at even steps of their
-                lexicographic order.
+            max_points: Of larger sets so many are taken, at even steps of lexicographic order.
         """
         check_at_least("Points.max_points", max_points, 2)
         check_one_of("Points.normalise", normalise, ["sample", "data"])
@@ -280,6 +279,7 @@ class Points(Modality):
 class PointsTokenizer(Tokenizer):
     """Groups of points in, tokens out."""
 
+    scored = ("groups", "valid")
     template: Tensor
 
     def __init__(self, spec: Points, width: int):

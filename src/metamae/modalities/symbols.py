@@ -276,6 +276,7 @@ class Symbols(Modality):
 class SymbolsTokenizer(Tokenizer):
     """Symbols in, tokens out."""
 
+    scored = ("codes",)
     frequencies: Tensor
 
     def __init__(self, spec: Symbols, width: int):
