@@ -1,6 +1,6 @@
 """Speed and memory of a training step at the paper's size, on four shapes of data.
 
-    python benchmarks/step.py                 all shapes and forms, about fifteen minutes
+    python benchmarks/step.py                 all shapes and forms, about twenty minutes
     python benchmarks/step.py image cross     one of them, in this process
 
 Each row is measured in a process of its own, so that its peak memory is its own. "share" is the
@@ -36,6 +36,7 @@ from metamae.schema import infer_schema
 from metamae.training.allocator import freed_memory_kept
 from metamae.training.batches import Batches
 from metamae.training.optimizer import make_optimizer
+from metamae.training.precision import autocast
 
 SAMPLES = 1024
 STEPS = 3
@@ -68,15 +69,19 @@ SHAPES: dict[str, tuple[Callable[[np.random.Generator], np.ndarray], int, dict[s
     "symbols": (symbols, 32, {"modality": "symbols", "ratio": 0.5}),
     "image": (image, 64, {"modality": "image", "cell": 8, "ratio": 0.75}),
 }
-# Form -> method and decoder. "plain" is MetaMAE written plainly, see plain.py.
+# Form -> method, decoder, precision. "plain" is MetaMAE written plainly, see plain.py.
 FORMS = {
-    "plain": ("metamae", "joint"),
-    "metamae": ("metamae", "joint"),
-    "recompute": ("metamae", "joint"),
-    "cross": ("metamae", "cross"),
-    "cross recompute": ("metamae", "cross"),
-    "mae": ("mae", "joint"),
-    "mae cross": ("mae", "cross"),
+    "plain": ("metamae", "joint", "float32"),
+    "metamae": ("metamae", "joint", "float32"),
+    "metamae bf16": ("metamae", "joint", "bfloat16"),
+    "recompute": ("metamae", "joint", "float32"),
+    "recompute bf16": ("metamae", "joint", "bfloat16"),
+    "cross": ("metamae", "cross", "float32"),
+    "cross bf16": ("metamae", "cross", "bfloat16"),
+    "cross recompute": ("metamae", "cross", "float32"),
+    "mae": ("mae", "joint", "float32"),
+    "mae cross": ("mae", "cross", "float32"),
+    "mae cross bf16": ("mae", "cross", "bfloat16"),
 }
 
 
@@ -94,7 +99,7 @@ def matrix_speed() -> float:
 def measure(shape: str, form: str) -> dict[str, float]:
     """Time steps of one form on one shape in this process."""
     maker, batch_size, settings = SHAPES[shape]
-    method, decoder = FORMS[form]
+    method, decoder, precision = FORMS[form]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "X.npy"
         np.save(path, maker(np.random.default_rng(0)))
@@ -126,7 +131,9 @@ def measure(shape: str, form: str) -> dict[str, float]:
 
         def step() -> None:
             optimizer.zero_grad(set_to_none=True)
-            model(batch, rng).loss.backward()
+            with autocast(precision, "cpu", model.backbone.tokenizer.width):
+                loss = model(batch, rng).loss
+            loss.backward()
             optimizer.step()
 
         kept = contextlib.nullcontext() if form == "plain" else freed_memory_kept()

@@ -25,6 +25,7 @@ from metamae.modalities.base import Modality
 from metamae.records import Records
 from metamae.training.batches import to_device
 from metamae.training.order import MIXED, blocks_of_records
+from metamae.training.precision import autocast
 from metamae.types import Batch
 
 Vectors = NDArray[np.float32]
@@ -86,7 +87,12 @@ class _Reading:
 
 
 def embed_samples(
-    backbone: Backbone, spec: Modality, records: Records, progress: Progress | None = None
+    backbone: Backbone,
+    spec: Modality,
+    records: Records,
+    progress: Progress | None = None,
+    *,
+    precision: str = "float32",
 ) -> Vectors:
     """Embed samples: the mean over each one's encoded tokens, (S, D) float32.
 
@@ -98,20 +104,28 @@ def embed_samples(
     """
     width = spec.embedding_width(backbone.tokenizer.width)
     vectors = np.empty((len(records), width), dtype=np.float32)
-    for part in embed_parts(backbone, spec, records, progress=progress):
+    for part in embed_parts(backbone, spec, records, precision=precision, progress=progress):
         vectors[part.start : part.stop] = part.rows
     return vectors
 
 
 def embed_tokens(
-    backbone: Backbone, spec: Modality, records: Records, progress: Progress | None = None
+    backbone: Backbone,
+    spec: Modality,
+    records: Records,
+    progress: Progress | None = None,
+    *,
+    precision: str = "float32",
 ) -> list[Vectors]:
     """Embed tokens: for each sample an array (N, D) float32 of the tokens that are there.
 
     The tokens of a sample in several pieces stand one piece behind the other.
     """
     vectors: list[Vectors] = []
-    for part in embed_parts(backbone, spec, records, tokens=True, progress=progress):
+    parts = embed_parts(
+        backbone, spec, records, tokens=True, precision=precision, progress=progress
+    )
+    for part in parts:
         assert part.counts is not None
         vectors += np.split(part.rows, np.cumsum(part.counts)[:-1])
     return vectors
@@ -124,6 +138,7 @@ def embed_parts(
     *,
     tokens: bool = False,
     start: int = 0,
+    precision: str = "float32",
     progress: Progress | None = None,
 ) -> Generator[Part, None, None]:
     """Yield the vectors of all samples from `start` on, a section at a time, in their order.
@@ -136,6 +151,7 @@ def embed_parts(
         records: S samples.
         tokens: One row per token instead of one per sample.
         start: First sample.
+        precision: "float32", "bfloat16", or "auto" for the faster: see `training.precision`.
         progress: Called after each micro-batch.
 
     Raises:
@@ -156,7 +172,8 @@ def embed_parts(
                     collect = _Tokens(section) if tokens else _Samples(section, width, spec, device)
                 for number, batch in enumerate(reading.batches):
                     index = reading.index[number * reading.rows :][: reading.rows]
-                    collect.add(index, *_encoded(backbone, to_device(batch, device), multiple))
+                    there = to_device(batch, device)
+                    collect.add(index, *_encoded(backbone, there, multiple, precision))
                     if progress is not None:
                         num = section.stop - section.start
                         ready = num * collect.done // len(section.pieces)
@@ -286,9 +303,12 @@ def _multiple(spec: Modality) -> int:
 
 @torch.no_grad()
 def _encoded(
-    backbone: Backbone, batch: Batch, multiple: int
+    backbone: Backbone, batch: Batch, multiple: int, precision: str
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    return backbone.token_features(batch, multiple)
+    with autocast(precision, backbone.cls.device.type, backbone.tokenizer.width):
+        latent, padding = backbone.token_features(batch, multiple)
+    # Means are taken in float32, so that they differ by less than the tokens do.
+    return latent.float(), padding
 
 
 def _read(

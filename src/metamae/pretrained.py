@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from metamae.artifact import CONFIG, build_from, build_run, load_model, read_run
 from metamae.aside import Aside
 from metamae.backbone import Backbone
+from metamae.checks import check_one_of
 from metamae.config import Config
 from metamae.embedding import Progress, Vectors, embed_samples, embed_tokens
 from metamae.errors import ConfigError
@@ -21,6 +22,7 @@ from metamae.portable.card import read_findings, read_last, write_card
 from metamae.portable.folder import is_portable, read_portable, write_portable
 from metamae.records import Records
 from metamae.schema import Schema
+from metamae.training.precision import PRECISIONS
 from metamae.vetting import look_through, without_samples
 
 log = logging.getLogger("metamae")
@@ -78,7 +80,12 @@ class Pretrained:
         return self.schema.modality.embedding_width(self.module.backbone.tokenizer.width)
 
     def embed(
-        self, data: Any, *, tokens: bool = False, progress: Progress | None = None
+        self,
+        data: Any,
+        *,
+        tokens: bool = False,
+        precision: str = "float32",
+        progress: Progress | None = None,
     ) -> Vectors | list[Vectors]:
         """Embed samples: nothing is hidden and nothing drawn.
 
@@ -87,6 +94,7 @@ class Pretrained:
         Args:
             data: Whatever `metamae.pretrain` takes, or Records.
             tokens: Whether to return one vector per token.
+            precision: "float32", "bfloat16", or "auto" for the faster; vectors differ by about 1 %.
             progress: Called now and then with the samples done and their number.
 
         Returns:
@@ -94,10 +102,16 @@ class Pretrained:
 
         Raises:
             DataError: If the data do not fit the schema.
+            ConfigError: If there is no such precision.
         """
+        check_one_of("Embed.precision", precision, PRECISIONS)
         how = embed_tokens if tokens else embed_samples
         found: Vectors | list[Vectors] = how(
-            self.encoder, self.schema.modality, self.records(data), progress
+            self.encoder,
+            self.schema.modality,
+            self.records(data),
+            progress,
+            precision=precision,
         )
         return found
 

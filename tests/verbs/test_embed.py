@@ -220,6 +220,7 @@ def others(tmp_path, run, file):
     fixed = tmp_path / "fixed.csv"
     fixed.write_text("\n".join([*lines[:5], lines[5] + "A", *lines[6:]]) + "\n")
     yield "--tokens", (run, file), {"tokens": True}
+    yield "precision", (run, file), {"precision": "bfloat16"}
     yield "data", (run, fixed), {}
     yield "data", (run, read(file).subset(np.arange(59))), {}
     yield "settings", (run, file), {"settings": {"decimal": "."}}
@@ -237,6 +238,28 @@ def test_another_embedding_is_not_gone_on_with(runs, data, tmp_path, monkeypatch
         found = embed(other_run, other, out, overwrite=True, **named)
         assert same(found, embed(other_run, other, **named))
         out.unlink()
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+@pytest.mark.parametrize("name", ["table", "words"])
+def test_in_half_precision_vectors_are_nearly_the_same(runs, data, name, tokens):
+    pretrained, source = load(runs / name), data / f"{name}.csv"
+    exact, auto, rounded = (
+        pretrained.embed(source, tokens=tokens, precision=precision)
+        for precision in ("float32", "auto", "bfloat16")
+    )
+    assert same(exact, auto)  # a narrow network on a CPU
+    assert not same(exact, rounded)
+    for one, other in zip(exact, rounded, strict=True):
+        assert other.dtype == np.float32
+        assert np.abs(other - one).max() < 0.05 * np.abs(one).max()
+    with pytest.raises(ConfigError, match=r"Embed\.precision must be one of .*; got 'half'"):
+        pretrained.embed(source, precision="half")
+
+
+def test_a_precision_that_is_none_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(ConfigError, match=r"Embed\.precision .* got 'bf16'\..*bfloat16"):
+        embed(tmp_path / "no run", tmp_path / "no data", tmp_path / "v.npy", precision="bf16")
 
 
 def test_arrays_in_memory_are_known_by_all_their_values(runs, tmp_path, monkeypatch, short):

@@ -5,6 +5,7 @@ Weights, optimiser state, norms of gradients and losses stay in float32.
 
 import torch
 
+PRECISIONS = ("auto", "float32", "bfloat16")
 # A narrower network's products are so small that conversions cost as much as they save.
 WIDE = 128
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from metamae.checks import check_at_least, check_between, check_one_of
 from metamae.errors import ConfigError
+from metamae.training.precision import PRECISIONS
 
 BUDGETS = ("steps", "minutes", "epochs")
 """Settings of which a run has one: another takes its place."""
@@ -101,7 +102,7 @@ class TrainSettings:
             check_at_least("Train.workers", self.workers, 0)
         check_one_of("Train.optimizer", self.optimizer, ["adamw", "muon"])
         check_one_of("Train.schedule", self.schedule, ["cosine", "constant"])
-        check_one_of("Train.precision", self.precision, ["auto", "float32", "bfloat16"])
+        check_one_of("Train.precision", self.precision, PRECISIONS)
 
 
 def auto_batch_size(num_samples: int, num_tokens: int) -> int:

@@ -17,6 +17,7 @@ from metamae.pretrained import Pretrained
 from metamae.records import Records
 from metamae.sources.shards import find_shards
 from metamae.training.checkpoint import digest
+from metamae.training.precision import in_halves
 from metamae.verbs.unfinished import KIND
 from metamae.version import VERSION
 
@@ -29,6 +30,7 @@ def identity_of(
     records: Records,
     *,
     tokens: bool,
+    precision: str = "float32",
     settings: Mapping[str, Any] | None,
 ) -> dict[str, str]:
     """Describe an embedding by all that its vectors follow from, by names that a user knows.
@@ -41,13 +43,14 @@ def identity_of(
         data: What the user gave.
         records: What was read from it.
         tokens: Whether there is a vector per token.
+        precision: As it was asked for.
         settings: Settings of the reader in place of the run's.
 
     Raises:
         DataError: If one of the samples looked at does not fit the schema.
     """
     backbone, schema = pretrained.module.backbone, pretrained.schema
-    device = next(backbone.parameters()).device
+    device, width = backbone.cls.device, backbone.tokenizer.width
     reading = {"run": pretrained.config.settings["reader"], "given": dict(settings or {})}
     seen = [str(len(records)), fingerprint(records, schema.modality), *_index(records)]
     seen += _contents(records) if _in_memory(data) else _files(data)
@@ -58,6 +61,7 @@ def identity_of(
         "settings": _hash([json.dumps(reading, sort_keys=True, default=str)]),
         KIND: str(tokens),
         "adapted": str(pretrained.adapted),
+        "precision": "bfloat16" if in_halves(precision, device.type, width) else "float32",
         "device": name,
         "version": f"{VERSION}, torch {torch.__version__}",
     }
