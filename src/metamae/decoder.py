@@ -192,6 +192,7 @@ DECODERS: dict[str, type[Decoder]] = {"joint": JointDecoder, "cross": CrossDecod
 
 
 def _errors(tokenizer: Tokenizer, predicted: Tensor, batch: Batch) -> Tensor:
+    """Error of every token of a batch, (B, N), at least in float32."""
     precise = torch.promote_types(predicted.dtype, torch.float32)
     with torch.autocast(predicted.device.type, enabled=False):
         return tokenizer.error(predicted.to(precise), batch)

@@ -146,11 +146,12 @@ class Query:
 
     Attributes:
         asked: True for each of them, (B, N).
-        at: Their positions, (B, Q) int64; -1, at the end of a row, where a sample has fewer.
+        at: Positions to predict, (B, Q) int64; -1, at the end of a row, where a sample has fewer.
+            None for all tokens, also those that no loss asks for.
     """
 
     asked: Tensor
-    at: Tensor
+    at: Tensor | None = None
 
 
 def draw_query(mask: Mask, share: float, rng: torch.Generator) -> Query:

@@ -11,7 +11,7 @@ from metamae.backbone import Backbone
 from metamae.checks import check_between
 from metamae.decoder import Decoder
 from metamae.masking.base import Masking
-from metamae.methods.base import Method, Reconstruction, draw_query, reconstruction_step
+from metamae.methods.base import Method, Query, Reconstruction, draw_query, reconstruction_step
 from metamae.types import Batch, Step
 
 
@@ -38,7 +38,7 @@ class MAE(Method):
     def forward(self, batch: Batch, rng: torch.Generator) -> Step:
         tokens = self.backbone.tokenizer.embed(batch)
         mask = self.masking(tokens, rng)
-        query = draw_query(mask, self.query_share if self.training else 1, rng)
+        query = draw_query(mask, self.query_share, rng) if self.training else Query(mask.hidden)
         dropping = rng if self.training else None
         return reconstruction_step(
             self.backbone, self.decoder, batch, tokens, mask, query, dropping

@@ -24,6 +24,7 @@ from metamae.decoder import Decoder, spread_out
 from metamae.masking.base import Masking
 from metamae.methods.base import (
     Method,
+    Query,
     Reconstruction,
     draw_query,
     explained,
@@ -112,12 +113,15 @@ class MetaMAE(Method):
         tokens = self.backbone.tokenizer.embed(batch)
         mask = self.masking(tokens, rng)
         if not self.inner_now:
-            query = draw_query(mask, self.query_share if self.training else 1, rng)
-            dropping = rng if self.training else None
+            query, dropping = self.query(mask, rng), rng if self.training else None
             return reconstruction_step(
                 self.backbone, self.decoder, batch, tokens, mask, query, dropping
             )
         return self.losses(batch, tokens, mask, self.support(tokens, mask, rng), rng)
+
+    def query(self, mask: Mask, rng: torch.Generator) -> Query:
+        """Hidden tokens that the outer loss asks for: all of them, where nothing is learnt."""
+        return draw_query(mask, self.query_share, rng) if self.training else Query(mask.hidden)
 
     def support(self, tokens: Tokens, mask: Mask, rng: torch.Generator) -> Tensor:
         """Tokens that the inner step may look at, (B, N): the visible, and a few next to them.
@@ -148,14 +152,10 @@ class MetaMAE(Method):
         """Compute the loss for a given choice of hidden tokens and support set, (B, N)."""
         before = self.backbone.encode(tokens, mask, rng if self.training else None)
         adapted = self.adapt(before, batch, tokens, mask, support)
-        query = draw_query(mask, self.query_share if self.training else 1, rng)
-        # To train, nothing is predicted that no loss asks for.
-        at = query.at if self.training else None
-        reconstruction, errors = self.reconstruction(
-            adapted.latent, batch, tokens, mask, query.asked, at
-        )
+        query = self.query(mask, rng)
+        reconstruction, errors = self.reconstruction(adapted.latent, batch, tokens, mask, query)
         contrast = self.contrast(before, adapted.latent, mask)
-        baseline = self.decoder.baseline(batch, mask, at)
+        baseline = self.decoder.baseline(batch, mask, query.at)
         logs = {
             "reconstruction": reconstruction.detach(),
             "contrast": contrast.detach(),
@@ -173,21 +173,15 @@ class MetaMAE(Method):
         return Step(reconstruction + self.contrast_weight * contrast, logs)
 
     def reconstruction(
-        self,
-        latent: Tensor,
-        batch: Batch,
-        tokens: Tokens,
-        mask: Mask,
-        asked: Tensor,
-        at: Tensor | None,
+        self, latent: Tensor, batch: Batch, tokens: Tokens, mask: Mask, query: Query
     ) -> tuple[Tensor, Tensor]:
-        """Mean error of the tokens asked for, (B, N), and the errors, of those at `at` or all."""
+        """Mean error of what is asked for, and the errors (B, N) of the tokens predicted."""
         if not self.recompute:
-            errors = self.decoder.errors(latent, mask, tokens.padding, batch, at=at)
-            return mean_where(errors, asked), errors
+            errors = self.decoder.errors(latent, mask, tokens.padding, batch, at=query.at)
+            return mean_where(errors, query.asked), errors
         precise = torch.promote_types(latent.dtype, torch.float32)
-        shares = asked.to(precise) / asked.sum().clamp(min=1)
-        loss = self.sum_of(shares, batch, tokens, mask, at)
+        shares = query.asked.to(precise) / query.asked.sum().clamp(min=1)
+        loss = self.sum_of(shares, batch, tokens, mask, query.at)
         return loss_in_parts(loss, latent, mask.hidden.shape[1], self.decoding())
 
     def adapt(
