@@ -24,7 +24,12 @@ class Backbone(nn.Module):
         self.cls = nn.Parameter(0.02 * torch.randn(tokenizer.width))
 
     def encode(
-        self, tokens: Tokens, mask: Mask | None = None, rng: torch.Generator | None = None
+        self,
+        tokens: Tokens,
+        mask: Mask | None = None,
+        rng: torch.Generator | None = None,
+        *,
+        recompute: bool = False,
     ) -> Tensor:
         """Encode the visible tokens behind a summary token, (B, 1 + V, D).
 
@@ -32,8 +37,9 @@ class Backbone(nn.Module):
             tokens: Embedded samples.
             mask: Which tokens are hidden; None for none, then V = N.
             rng: Source of the dropout; None for none.
+            recompute: Whether blocks keep their input only and are computed again to be derived.
         """
-        encoded: Tensor = self.encoder(*self._visible(tokens, mask), rng=rng)
+        encoded: Tensor = self.encoder(*self._visible(tokens, mask), rng=rng, recompute=recompute)
         return encoded
 
     def layers(self, tokens: Tokens, last: int) -> list[Tensor]:

@@ -13,7 +13,7 @@ from metamae.networks import parts
 KINDS = ["images", "series with gaps", "codes", "example of symbols", "example of table"]
 
 
-def outcome(name, *, autocast=False, frozen=False, scale=1.0, **settings):
+def outcome(name, *, autocast=False, frozen=False, inner=True, scale=1.0, **settings):
     """(loss, logs, gradients) of one step in float64."""
     spec, batch = read(name)
     network = replace(NETWORK, dropout=0.3, decoder=settings.pop("decoder", "joint"))
@@ -22,6 +22,7 @@ def outcome(name, *, autocast=False, frozen=False, scale=1.0, **settings):
         model = model.double()
         batch = {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}
     model.backbone.requires_grad_(not frozen)
+    model.before_update(1.0 if inner else 0.0)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         step = model(batch, rng())
     (scale * step.loss).backward()
@@ -63,6 +64,8 @@ def test_losses_logs_and_gradients_are_the_same(name, decoder):
         {"contrast_weight": 0},
         {"query_share": 0.5},
         {"frozen": True},
+        {"inner": False},
+        {"inner": False, "query_share": 0.5, "decoder": "cross"},
         {"scale": 0.25},
     ],
     ids=str,

@@ -16,7 +16,7 @@ def test_targets_are_the_mean_of_the_normalised_last_blocks():
     x = torch.cat([teacher.cls.expand(len(tokens.values), 1, -1), tokens.placed], dim=1)
     outputs = []
     for block in teacher.encoder.blocks:
-        x = block(x, None, None, False)
+        x = block(x, None, padding=None, twice=False)
         latent = x[:, 1:]
         spread = latent.var(dim=2, correction=0, keepdim=True)
         outputs.append((latent - latent.mean(dim=2, keepdim=True)) / (spread + 1e-5).sqrt())

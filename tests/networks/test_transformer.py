@@ -47,7 +47,7 @@ def test_a_block_is_two_residual_steps_of_normed_input():
     middle = x + theirs(normed, normed, normed)[0] + block.out.bias
     inner = torch.nn.functional.gelu(block.expand(block.norm2(middle)))
     expected = middle + block.contract(inner)
-    torch.testing.assert_close(block(x, None, None, False), expected)
+    torch.testing.assert_close(block(x, None, padding=None, twice=False), expected)
     assert block.expand.weight.shape == (16, 8)
     assert block.qkv.bias is None
 

@@ -76,31 +76,21 @@ class Method(nn.Module, ABC):
         """
 
 
-def reconstruction_step(
-    backbone: Backbone,
-    decoder: Decoder,
-    batch: Batch,
-    tokens: Tokens,
-    mask: Mask,
-    query: "Query",
-    dropping: torch.Generator | None,
-) -> Step:
-    """Loss of masked auto-encoding: the mean error of the hidden tokens that are asked for.
+def reconstruction_logs(
+    decoder: Decoder, batch: Batch, mask: Mask, query: "Query", loss: Tensor, errors: Tensor
+) -> dict[str, Tensor]:
+    """Say how well hidden tokens are predicted.
 
     Args:
-        backbone: Encodes the visible tokens.
-        decoder: Predicts the hidden ones.
+        decoder: Knows the best constant guess.
         batch: The samples.
-        tokens: The same as tokens.
         mask: Which tokens are hidden.
-        query: Which of them are asked for.
-        dropping: Of dropout; None for no dropout.
+        query: Which of them were asked for.
+        loss: Their mean error.
+        errors: Error of each, (B, N).
     """
-    latent = backbone.encode(tokens, mask, dropping)
-    errors = decoder.errors(latent, mask, tokens.padding, batch, at=query.at)
-    loss = mean_where(errors, query.asked)
     r2 = explained(errors.detach(), decoder.baseline(batch, mask, query.at), query.asked)
-    return Step(loss, {"reconstruction": loss.detach(), "r2": r2})
+    return {"reconstruction": loss.detach(), "r2": r2}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,14 @@ from metamae.backbone import Backbone
 from metamae.checks import check_between
 from metamae.decoder import Decoder
 from metamae.masking.base import Masking
-from metamae.methods.base import Method, Query, Reconstruction, draw_query, reconstruction_step
+from metamae.methods.base import (
+    Method,
+    Query,
+    Reconstruction,
+    draw_query,
+    mean_where,
+    reconstruction_logs,
+)
 from metamae.types import Batch, Step
 
 
@@ -39,10 +46,10 @@ class MAE(Method):
         tokens = self.backbone.tokenizer.embed(batch)
         mask = self.masking(tokens, rng)
         query = draw_query(mask, self.query_share, rng) if self.training else Query(mask.hidden)
-        dropping = rng if self.training else None
-        return reconstruction_step(
-            self.backbone, self.decoder, batch, tokens, mask, query, dropping
-        )
+        latent = self.backbone.encode(tokens, mask, rng if self.training else None)
+        errors = self.decoder.errors(latent, mask, tokens.padding, batch, at=query.at)
+        loss = mean_where(errors, query.asked)
+        return Step(loss, reconstruction_logs(self.decoder, batch, mask, query, loss, errors))
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch, rng: torch.Generator) -> Reconstruction:

@@ -32,7 +32,7 @@ from metamae.methods.base import (
     mean_where,
     nt_xent,
     positions,
-    reconstruction_step,
+    reconstruction_logs,
 )
 from metamae.networks.parts import Loss, gradient_in_parts, loss_in_parts
 from metamae.types import Batch, Mask, Step, Tokens
@@ -58,8 +58,8 @@ class MetaMAE(Method):
         contrast_weight: Weight of the term that pairs latents before and after the inner step.
         temperature: Temperature of that term.
         normaliser: Inner loss averaged within each "sample", or over the "batch".
-        recompute: Compute the inner step again when it is derived, and decode a few samples at a
-            time: the same losses and gradients in less memory and more time.
+        recompute: Compute the encoder's blocks and the inner step again when they are derived, and
+            decode a few samples at a time: the same gradients in less memory and more time.
     """
 
     description = "masked auto-encoding with one inner gradient step on the visible latents"
@@ -112,12 +112,16 @@ class MetaMAE(Method):
     def forward(self, batch: Batch, rng: torch.Generator) -> Step:
         tokens = self.backbone.tokenizer.embed(batch)
         mask = self.masking(tokens, rng)
-        if not self.inner_now:
-            query, dropping = self.query(mask, rng), rng if self.training else None
-            return reconstruction_step(
-                self.backbone, self.decoder, batch, tokens, mask, query, dropping
-            )
-        return self.losses(batch, tokens, mask, self.support(tokens, mask, rng), rng)
+        if self.inner_now:
+            return self.losses(batch, tokens, mask, self.support(tokens, mask, rng), rng)
+        query, latent = self.query(mask, rng), self.encode(tokens, mask, rng)
+        loss, errors = self.reconstruction(latent, batch, tokens, mask, query)
+        return Step(loss, reconstruction_logs(self.decoder, batch, mask, query, loss, errors))
+
+    def encode(self, tokens: Tokens, mask: Mask, rng: torch.Generator) -> Tensor:
+        """Encode the visible tokens, (B, 1 + V, D)."""
+        dropping = rng if self.training else None
+        return self.backbone.encode(tokens, mask, dropping, recompute=self.recompute)
 
     def query(self, mask: Mask, rng: torch.Generator) -> Query:
         """Hidden tokens that the outer loss asks for: all of them, where nothing is learnt."""
@@ -150,23 +154,20 @@ class MetaMAE(Method):
         self, batch: Batch, tokens: Tokens, mask: Mask, support: Tensor, rng: torch.Generator
     ) -> Step:
         """Compute the loss for a given choice of hidden tokens and support set, (B, N)."""
-        before = self.backbone.encode(tokens, mask, rng if self.training else None)
+        before = self.encode(tokens, mask, rng)
         adapted = self.adapt(before, batch, tokens, mask, support)
         query = self.query(mask, rng)
         reconstruction, errors = self.reconstruction(adapted.latent, batch, tokens, mask, query)
         contrast = self.contrast(before, adapted.latent, mask)
-        baseline = self.decoder.baseline(batch, mask, query.at)
-        logs = {
-            "reconstruction": reconstruction.detach(),
+        logs = reconstruction_logs(self.decoder, batch, mask, query, reconstruction, errors) | {
             "contrast": contrast.detach(),
-            "r2": explained(errors.detach(), baseline, query.asked),
             "support_before": mean_where(adapted.errors_before, support),
         }
         if not self.training:
             with torch.no_grad():
                 first = self.decoder.errors(before, mask, tokens.padding, batch)
             logs |= {
-                "r2_before": explained(first, baseline, mask.hidden),
+                "r2_before": explained(first, self.decoder.baseline(batch, mask), mask.hidden),
                 "support_after": mean_where(errors, support),
                 "query_before": mean_where(first, mask.hidden),
             }

@@ -7,11 +7,13 @@ Weights start Xavier-uniform with zero biases.
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from metamae.networks.again import again
 from metamae.networks.attention import attend
 
 
@@ -84,8 +86,9 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        padding: Tensor | None,
         rng: torch.Generator | None,
+        *,
+        padding: Tensor | None,
         twice: bool,
         memory: Tensor | None = None,
     ) -> Tensor:
@@ -145,6 +148,7 @@ class Transformer(nn.Module):
         twice: bool = False,
         memory: Tensor | None = None,
         at: Tensor | None = None,
+        recompute: bool = False,
     ) -> Tensor:
         """Mix the tokens of each sample.
 
@@ -157,11 +161,15 @@ class Transformer(nn.Module):
             memory: What all blocks attend to in place of the tokens themselves, (B, M, D).
             at: Positions of the tokens that are asked for, (B, K); the last block computes only
                 these. None for all.
+            recompute: Whether each block keeps its input only and is computed again to be derived,
+                which can then be done once.
 
         Returns:
             (B, N, D), or (B, K, D) with `at`.
         """
-        states = self.states(x, padding, rng=rng, twice=twice, memory=memory, at=at)
+        states = self.states(
+            x, padding, rng=rng, twice=twice, memory=memory, at=at, recompute=recompute
+        )
         (last,) = deque(states, maxlen=1)
         normed: Tensor = self.norm(last)
         return normed
@@ -175,6 +183,7 @@ class Transformer(nn.Module):
         twice: bool = False,
         memory: Tensor | None = None,
         at: Tensor | None = None,
+        recompute: bool = False,
     ) -> Iterator[Tensor]:
         """Yield what each block makes of the tokens, (B, N, D); the arguments of `forward`."""
         x = drop(x, self.dropout, rng)
@@ -182,5 +191,8 @@ class Transformer(nn.Module):
             if at is not None and number == len(self.blocks):
                 memory = x if memory is None else memory
                 x = rows(x, at)
-            x = block(x, padding, rng, twice, memory)
+            if recompute:
+                x = again(partial(block, padding=padding, twice=twice, memory=memory), x, rng)
+            else:
+                x = block(x, rng, padding=padding, twice=twice, memory=memory)
             yield x
