@@ -18,6 +18,7 @@ from metamae.training import checkpoint
 from metamae.training.allocator import freed_memory_kept
 from metamae.training.batches import Batches, to_device
 from metamae.training.checkpoint import Progress, State
+from metamae.training.compiling import compile_blocks
 from metamae.training.health import effective_rank, spread
 from metamae.training.interrupt import Interrupt
 from metamae.training.log import MetricsLog
@@ -113,6 +114,8 @@ class Run:
         last = checkpoint.latest(folder / "checkpoints") if folder and resume else None
         if last is not None:
             self.go_on(last)
+        if settings.compile:
+            compile_blocks(method.backbone.encoder)
         self.good: State = checkpoint.capture(method, self.optimizer, self.rng)
         self.log = None
         if folder is not None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from metamae.checks import check_at_least, check_between, check_one_of
+from metamae.checks import check_at_least, check_between, check_flag, check_one_of
 from metamae.errors import ConfigError
 from metamae.training.precision import PRECISIONS
 
@@ -41,6 +41,7 @@ class TrainSettings:
             copying, processes where files are decoded.
         precision: "float32", "bfloat16", or "auto" for the faster: bfloat16 on a GPU, and for
             networks at least 128 wide on a CPU with a unit for it (AMX).
+        compile: Whether to compile the encoder's blocks, which takes a minute at first.
 
     Raises:
         ConfigError: If a value is refused.
@@ -64,6 +65,7 @@ class TrainSettings:
     patience: int = 5
     workers: int | str = "auto"
     precision: str = "auto"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         infinite = float("inf")
@@ -102,6 +104,7 @@ class TrainSettings:
             check_at_least("Train.workers", self.workers, 0)
         check_one_of("Train.optimizer", self.optimizer, ["adamw", "muon"])
         check_one_of("Train.schedule", self.schedule, ["cosine", "constant"])
+        check_flag("Train.compile", self.compile)
         check_one_of("Train.precision", self.precision, PRECISIONS)
 
 
