@@ -143,7 +143,7 @@ def parts(**changes):
         ({"method_settings": {"lr": 1}}, r"Method 'metamae' has no setting 'lr'\. "),
         (
             {"method": "mae", "method_settings": {"inner_lr": 1}},
-            r"Method 'mae' has no .*Known: none",
+            r"Method 'mae' has no .*Known: query_share",
         ),
     ],
 )

@@ -38,7 +38,7 @@ def test_unknown_names_are_refused(name):
 def test_settings_are_keyword_only_arguments_and_parts_the_others():
     assert MASKINGS.settings("random") == {"ratio": 0.75}
     assert MASKINGS.parts("random") == []
-    assert METHODS.settings("mae") == {}
+    assert METHODS.settings("mae") == {"query_share": 1.0}
     assert METHODS.parts("mae") == ["backbone", "decoder", "masking"]
     assert METHODS.parts("metamae") == ["backbone", "decoder", "masking"]
 
