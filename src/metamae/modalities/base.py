@@ -6,11 +6,11 @@ from dataclasses import asdict, fields
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metamae.columns import Index
+from metamae.networks.transformer import rows
 from metamae.records import Records
 from metamae.types import Batch, Tokens
 
@@ -250,10 +250,8 @@ class Tokenizer(nn.Module, ABC):
         found = {}
         for key in self.scored:
             if key in batch:
-                B, N = batch[key].shape[:2]
-                place = at + N * torch.arange(B, device=at.device)[:, None]
-                some = batch[key].flatten(0, 1).index_select(0, place.flatten())
-                found[key] = some.view(*at.shape, *some.shape[1:])
+                B, N, *rest = batch[key].shape
+                found[key] = rows(batch[key].reshape(B, N, -1), at).view(*at.shape, *rest)
         return found or None
 
     @abstractmethod
