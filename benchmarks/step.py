@@ -207,7 +207,7 @@ def main() -> None:
     if len(sys.argv) == 3:
         print(json.dumps(measure(sys.argv[1], sys.argv[2])))
         return
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, size paper")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, size paper")
     titles = "s/step  samples/s  peak GB  step GB  share  reading  time  memory"
     print(f"{'shape':8} {'form':15} {titles}")
     for shape in SHAPES:

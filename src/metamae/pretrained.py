@@ -94,7 +94,7 @@ class Pretrained:
         Args:
             data: Whatever `metamae.pretrain` takes, or Records.
             tokens: Whether to return one vector per token.
-            precision: "float32", "bfloat16", or "auto" for the faster; vectors differ by about 1 %.
+            precision: "float32", "bfloat16", or "auto" for the faster, at the price of rounding.
             progress: Called now and then with the samples done and their number.
 
         Returns:

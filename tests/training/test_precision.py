@@ -34,7 +34,7 @@ def test_a_cpu_of_which_nothing_is_known_has_no_unit(monkeypatch):
     for told, expected in (({"amx_bf16": True}, True), ({"amx_bf16": False}, False), ({}, False)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda told=told: told, raising=False)
         assert precision.has_matrix_unit() is expected
-    monkeypatch.delattr(torch.cpu, "get_capabilities")  # PyTorch had none before 2.10
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # as in an older PyTorch
     assert precision.has_matrix_unit() is False
 
 

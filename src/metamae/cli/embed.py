@@ -32,8 +32,8 @@ def embed(
         skip_bad: Bad samples that may be left out; more of them stop the command.
         set_: A setting of the reader as key=value, e.g. labels=new.csv; may be repeated.
         adapted: Embed after the inner step of the method (metamae).
-        precision: float32, bfloat16 (half the time where the machine has a unit for it; vectors
-            differ by about 1 %), or auto for the faster.
+        precision: float32, bfloat16 (half the time where the machine has a unit for it, and
+            vectors that are rounded), or auto for the faster.
         device: cpu, cuda, or auto.
     """
     show_log()

@@ -147,10 +147,10 @@ class Query:
 def draw_query(mask: Mask, share: float, rng: torch.Generator) -> Query:
     """Draw a share of each sample's hidden tokens, at least one.
 
-    The mean error of a share is an unbiased guess of the mean over all, for less work.
+    Their mean error stands for that of all, for less work.
 
     Source: Fu et al., Rethinking Patch Dependence for Masked Autoencoders, 2024,
-    arXiv:2401.14391, section 3 (there: prediction ratio).
+    arXiv:2401.14391 (there: prediction ratio).
 
     Args:
         mask: Which tokens are hidden.

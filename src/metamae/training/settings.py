@@ -41,7 +41,7 @@ class TrainSettings:
             copying, processes where files are decoded.
         precision: "float32", "bfloat16", or "auto" for the faster: bfloat16 on a GPU, and for
             networks at least 128 wide on a CPU with a unit for it (AMX).
-        compile: Whether to compile the encoder's blocks, which takes a minute at first.
+        compile: Whether to compile the encoder's blocks, which takes time at first.
 
     Raises:
         ConfigError: If a value is refused.

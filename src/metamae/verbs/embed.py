@@ -54,7 +54,7 @@ def embed(
         adapted: Whether to embed after the method's inner step, which all tokens support; vectors
             then depend on the samples beside them in their last digits.
         precision: "float32", "bfloat16", or "auto" for the faster: bfloat16 on a GPU, and on a CPU
-            with a unit for it (AMX) for networks at least 128 wide. Vectors differ by about 1 %.
+            with a unit for it (AMX) for networks at least 128 wide. Its vectors are rounded.
         device: Where to compute.
         progress: Called now and then with the samples done and their number.
 
