@@ -106,6 +106,14 @@ class Modality(ABC):
             to a multiple of 8, are equal may be computed together.
         """
 
+    def token_counts(self, records: Records) -> Index:
+        """Tokens of each sample in all its fields, (S,)."""
+        lengths = self.lengths(records)
+        if lengths is None:
+            return np.full(len(records), self.num_tokens, dtype=np.int64)
+        counts: Index = lengths.reshape(len(records), -1).sum(axis=1)
+        return counts
+
     def unfold(self, records: Records) -> tuple[Records, Index | None]:
         """Return the pieces that samples are learnt from and embedded in.
 

@@ -18,6 +18,7 @@ from metamae.columns import Index, decodes
 from metamae.errors import DataError, TrainingError
 from metamae.modalities.base import Modality
 from metamae.records import Records
+from metamae.training.grouping import Grouped
 from metamae.training.order import Order, blocks_of_records
 from metamae.training.shared import Placed, Slots
 from metamae.types import Batch
@@ -41,6 +42,7 @@ class Batches:
         workers: Processes that read batches; 0 for a thread, which is enough where reading is
             copying. None for as many as pay.
         aside: Takes the bad samples that turn up, if the user allows some.
+        group_by_length: Whether samples of like length come together, where lengths differ.
         rank: Which share of each batch this process reads, of `world` shares.
         world: Number of processes that share the training.
     """
@@ -54,6 +56,7 @@ class Batches:
         seed: int,
         workers: int | None = 0,
         aside: Aside | None = None,
+        group_by_length: bool = False,
         rank: int = 0,
         world: int = 1,
     ):
@@ -62,7 +65,11 @@ class Batches:
         self.aside = aside or Aside()
         self.rank, self.world = rank, world
         self.per_pass = max(1, len(records) // batch_size)
-        self.order = Order(len(records), seed=seed, blocks=blocks_of_records(records))
+        self.order: Order | Grouped = Order(
+            len(records), seed=seed, blocks=blocks_of_records(records)
+        )
+        if group_by_length and spec.varies:
+            self.order = Grouped(self.order, batch_size, self._lengths)
 
     def index(self, number: int) -> Index:
         """Positions of the samples of the n-th batch, ascending, (B,)."""
@@ -71,6 +78,9 @@ class Batches:
         chosen = self.order.positions(turn, start, min(start + self.batch_size, len(self.records)))
         # Ascending positions turn random reads of a memory map into one sweep.
         return np.sort(chosen)[self.rank :: self.world]
+
+    def _lengths(self, index: Index) -> Index:
+        return self.spec.token_counts(self.records.subset(index))
 
     def read(self, number: int) -> Batch:
         """Read the n-th batch.

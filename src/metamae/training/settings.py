@@ -24,6 +24,8 @@ class TrainSettings:
         minutes: Time to train, checks and checkpoints included.
         epochs: Passes over the training data.
         batch_size: Samples of a step, or "auto"; see `auto_batch_size`.
+        group_by_length: Whether a batch has samples of like length, where lengths differ: less of
+            it is padding.
         optimizer: "muon" for the matrices of the blocks and AdamW for the rest, or "adamw".
         lr: Highest learning rate.
         weight_decay: Of matrices, and not of norms, biases and tokens.
@@ -51,6 +53,7 @@ class TrainSettings:
     minutes: float | None = None
     epochs: int | None = None
     batch_size: int | str = "auto"
+    group_by_length: bool = True
     optimizer: str = "muon"
     lr: float = 1e-3
     weight_decay: float = 0.05
@@ -105,6 +108,7 @@ class TrainSettings:
         check_one_of("Train.optimizer", self.optimizer, ["adamw", "muon"])
         check_one_of("Train.schedule", self.schedule, ["cosine", "constant"])
         check_flag("Train.compile", self.compile)
+        check_flag("Train.group_by_length", self.group_by_length)
         check_one_of("Train.precision", self.precision, PRECISIONS)
 
 

@@ -238,7 +238,15 @@ def _batches(
     )
     size = int(config.train.batch_size)
     workers = None if config.train.workers == "auto" else int(config.train.workers)
-    batches = Batches(spec, train, batch_size=size, seed=config.seed, workers=workers, aside=aside)
+    batches = Batches(
+        spec,
+        train,
+        batch_size=size,
+        seed=config.seed,
+        workers=workers,
+        aside=aside,
+        group_by_length=config.train.group_by_length,
+    )
     rng = np.random.default_rng([config.seed, 2])
     return batches, _read_all(spec, held_out.sample(MOST_HELD_OUT, rng), size)
 
@@ -264,8 +272,11 @@ def total_steps(settings: TrainSettings, per_pass: int) -> int | None:
 
 
 def _read_all(spec: Modality, records: Records, batch_size: int) -> list[Batch]:
-    positions = np.arange(len(records)) if len(records) else np.empty(0, dtype=np.int64)
-    parts = np.array_split(positions, math.ceil(len(positions) / batch_size) or 1)
+    if not len(records):
+        return []
+    # Samples of like length together, so that little is padding.
+    positions = np.argsort(spec.token_counts(records), kind="stable")
+    parts = np.array_split(positions, math.ceil(len(positions) / batch_size))
     # A contrast needs two samples.
     return [spec.batch(records, part) for part in parts if len(part) >= 2]
 

@@ -1,0 +1,136 @@
+"""Batches of samples of like length: each sample once a pass, little padding, new companions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cases import objects
+from metamae.aside import Aside
+from metamae.errors import ConfigError
+from metamae.modalities.symbols import Symbols
+from metamae.records import Records
+from metamae.training.batches import Batches
+from metamae.training.grouping import POOL, Grouped
+from metamae.training.order import Order
+from metamae.training.settings import TrainSettings
+
+from .runs import series
+
+
+def lengths_of(num, seed=0):
+    return np.random.default_rng(seed).geometric(0.05, num)
+
+
+def grouped(num, batch_size, seed=0, lengths=None):
+    lengths = lengths_of(num) if lengths is None else lengths
+    return Grouped(Order(num, seed=seed), batch_size, lengths.__getitem__)
+
+
+def batches_of(order, num, batch_size, turn=0):
+    starts = range(0, max(1, num // batch_size) * batch_size, batch_size)
+    return [order.positions(turn, start, min(start + batch_size, num)) for start in starts]
+
+
+def padded(lengths, batches):
+    """How many times as many places as there are tokens."""
+    places = sum(len(batch) * lengths[batch].max() for batch in batches)
+    return places / sum(lengths[batch].sum() for batch in batches)
+
+
+@given(
+    num=st.integers(1, 400),
+    batch_size=st.integers(1, 9),
+    turn=st.integers(0, 3),
+    seed=st.integers(0, 9),
+)
+def test_a_pass_holds_no_sample_twice_and_all_but_those_that_fill_no_batch(
+    num, batch_size, turn, seed
+):
+    found = np.concatenate(batches_of(grouped(num, batch_size, seed), num, batch_size, turn))
+    assert len(found) == (num // batch_size * batch_size or num)
+    assert len(np.unique(found)) == len(found)
+
+
+def test_little_is_padding():
+    num, lengths = 3000, lengths_of(3000)
+    mixed = padded(lengths, batches_of(Order(num, seed=0), num, 32))
+    alike = padded(lengths, batches_of(grouped(num, 32), num, 32))
+    assert mixed > 2.5
+    assert alike < 1.3
+
+
+def test_companions_change_from_pass_to_pass():
+    # Even where one pool has all samples.
+    num, batch_size = 320, 10
+    order = grouped(num, batch_size)
+    together = [
+        {(a, b) for batch in batches_of(order, num, batch_size, turn) for a in batch for b in batch}
+        for turn in (0, 1)
+    ]
+    assert len(together[0] & together[1]) < 0.6 * len(together[0])
+
+
+def test_the_longest_batch_of_a_pool_is_first_and_the_others_in_no_order():
+    num, batch_size, lengths = 2000, 10, lengths_of(2000)
+    means = [
+        lengths[batch].mean() for batch in batches_of(grouped(num, batch_size), num, batch_size)
+    ]
+    for start in range(0, len(means), POOL):
+        pool = means[start : start + POOL]
+        assert max(pool) == pool[0]
+        assert abs(np.corrcoef(np.arange(len(pool) - 1), pool[1:])[0, 1]) < 0.6
+
+
+def test_a_batch_depends_on_its_place_alone():
+    num, batch_size = 700, 10
+    wandering = grouped(num, batch_size)
+    for place in np.random.default_rng(0).permutation(140):
+        turn, start = divmod(int(place), 70)
+        fresh = grouped(num, batch_size).positions(turn, start * 10, start * 10 + 10)
+        assert np.array_equal(wandering.positions(turn, start * 10, start * 10 + 10), fresh)
+
+
+def strings(*, bad=()):
+    rng = np.random.default_rng(0)
+    values = ["".join(rng.choice(list("ACGT"), n)) for n in rng.integers(2, 60, 200)]
+    spec, _ = Symbols.infer(Records({"X": objects(values)}, "strings"), rng)
+    for number in bad:
+        values[number] = "A" * 7000
+    return spec, Records({"X": objects(values)}, "strings")
+
+
+def test_batches_of_strings_are_of_like_length():
+    spec, records = strings()
+    for grouping in (False, True):
+        batches = Batches(spec, records, batch_size=10, seed=0, group_by_length=grouping)
+        shares = [1 - batches.read(n)["valid"].float().mean() for n in range(batches.per_pass)]
+        assert bool(np.mean(shares) < 0.15) is grouping
+
+
+def test_counts_are_those_of_the_tokens():
+    spec, records = strings()
+    batch = spec.batch(records, np.arange(len(records)))
+    assert np.array_equal(spec.token_counts(records), batch["valid"].sum(dim=1).numpy())
+
+
+def test_a_bad_sample_is_set_aside_and_all_others_are_read():
+    spec, records = strings(bad=(17, 90))
+    aside = Aside(2)
+    batches = Batches(spec, records, batch_size=10, seed=0, group_by_length=True, aside=aside)
+    read = sum(len(batches.read(number)["codes"]) for number in range(batches.per_pass))
+    assert read == len(records) - 2
+    assert sorted(bad.sample for bad in aside.found) == [17, 90]
+
+
+def test_samples_of_one_length_come_as_they_did():
+    spec, records = series(40)
+    plain, asked = (
+        Batches(spec, records, batch_size=8, seed=0, group_by_length=flag) for flag in (False, True)
+    )
+    assert all(np.array_equal(plain.index(n), asked.index(n)) for n in range(10))
+
+
+def test_the_setting_is_yes_or_no():
+    with pytest.raises(ConfigError, match=r"Train\.group_by_length"):
+        TrainSettings(group_by_length="often")
