@@ -4,6 +4,10 @@ Everything is predicted in both passes, the graph of the inner gradient is kept 
 softmax runs over the last axis however few keys there are. Losses and gradients are the same.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
 import torch
 from torch import Tensor
 
@@ -41,8 +45,12 @@ class PlainMetaMAE(MetaMAE):
         return Adapted(latent - self.inner_lr * gradient, errors.detach())
 
 
-def make_plain(method: MetaMAE) -> MetaMAE:
-    """Turn a MetaMAE with one inner step into the plain form, weights and all."""
-    method.__class__ = PlainMetaMAE
-    attention.FEW_KEYS = 0
-    return method
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Compute every MetaMAE plainly while the context lasts."""
+    with (
+        patch.object(MetaMAE, "losses", PlainMetaMAE.losses),
+        patch.object(MetaMAE, "adapt", PlainMetaMAE.adapt),
+        patch.object(attention, "FEW_KEYS", 0),
+    ):
+        yield

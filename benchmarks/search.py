@@ -12,105 +12,16 @@ there is not computed again. It needs `pip install "metamae[bench]"`.
 """
 
 import argparse
-import json
-import logging
-import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
-from multiprocessing import Queue, get_context
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
+from jobs import DEFAULTS, Job, Score, run
 from scipy import stats
 
 CHOSEN_ON = ("digits", "gun_point", "urban_spectra", "segment", "pbmc68k", "peptides", "solubility")
 """Data sets on which defaults may be chosen; the others of the pocket benchmark say whether that
 holds elsewhere."""
-DRAWS = 10  # of five labels per class
-DEFAULTS = "defaults"
-
-Score = tuple[float, float]
-"""With all labels and with few, the higher the better."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training run."""
-
-    form: str
-    data: str
-    seed: int
-    minutes: float
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """What the form changes."""
-        if self.form == DEFAULTS:
-            return {}
-        return dict(pair.split("=", 1) for pair in self.form.split(","))
-
-
-def own_core(cores: "Queue[int]") -> None:
-    """Give this process a core that no other one has."""
-    import torch
-
-    from metamae.training import loop
-
-    os.sched_setaffinity(0, {cores.get()})
-    torch.set_num_threads(1)
-    logging.disable(logging.WARNING)
-    # A budget of minutes is one of this process's: other work on the machine costs a form nothing.
-    setattr(loop, "time", SimpleNamespace(monotonic=time.process_time))  # noqa: B010
-
-
-def score(job: Job) -> tuple[Score, int]:
-    """Train and probe; also return the steps that there was time for."""
-    from metamae.bench.cell import Cell, Options, compute, fitting
-    from metamae.bench.problem import pocket_problems
-    from metamae.config import parse_assignments
-
-    (problem,) = pocket_problems([job.data])
-    settings = parse_assignments([f"{k}={v}" for k, v in job.settings.items()])
-    method = str(settings.pop("method", "metamae"))
-    length = {"minutes": job.minutes, "size": "tiny", "check_every": 10**9}
-    options = Options(settings=fitting(length | settings, method), draws=DRAWS)
-    rows = compute(Cell(job.data, method, job.seed), problem.modality, problem.load(), options)
-    found = {
-        "all" if row["labels"] == "all" else "few": (1 if row["higher_is_better"] else -1)
-        * row["score"]
-        for row in rows
-        if row["evaluation"] == "linear_probe"
-    }
-    return (found["all"], found["few"]), rows[0]["steps"]
-
-
-def run(jobs: Sequence[Job], path: Path) -> Iterator[tuple[Job, Score]]:
-    """Yield the scores of all jobs, those first that were computed before."""
-    there = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    known = {Job(**line["job"]): tuple(line["score"]) for line in there}
-    yield from ((job, known[job]) for job in jobs if job in known)
-    missing = [job for job in jobs if job not in known]
-    spawn = get_context("spawn")
-    cores = spawn.Queue()
-    mine = sorted(os.sched_getaffinity(0))
-    for core in mine:
-        cores.put(core)
-    with ProcessPoolExecutor(len(mine), spawn, own_core, (cores,)) as pool:
-        running = {pool.submit(score, job): job for job in missing}
-        for number, done in enumerate(as_completed(running), 1):
-            job, (found, steps) = running[done], done.result()
-            with path.open("a") as file:
-                line = {"job": asdict(job), "score": found, "steps": steps}
-                file.write(json.dumps(line) + "\n")
-            print(
-                f"{number}/{len(missing)} {job.data} {job.form} {job.seed}: {found[0]:.3f} / "
-                f"{found[1]:.3f}, {steps} steps",
-                flush=True,
-            )
-            yield job, found
 
 
 def table(scores: Mapping[Job, Score], forms: Sequence[str], data: Sequence[str]) -> Iterator[str]:

@@ -11,7 +11,6 @@ matrix product of the same machine needs for as much, timed just before and afte
 neither speed nor memory depends on them.
 """
 
-import contextlib
 import json
 import statistics
 import subprocess
@@ -26,13 +25,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from plain import make_plain
+from plain import plainly
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from metamae.build import SIZES, build_method
 from metamae.config import Choices, choose, resolve
-from metamae.methods.metamae import MetaMAE
 from metamae.readers import read
 from metamae.schema import infer_schema
 from metamae.training.allocator import freed_memory_kept
@@ -145,8 +143,6 @@ def measure(shape: str, form: str) -> dict[str, float]:
             masking_settings=config.settings["masking"],
             seed=0,
         )
-        if isinstance(model, MetaMAE) and form == "plain":
-            make_plain(model)
         batches = Batches(spec, records, batch_size=batch_size, seed=0)
         optimizer, rng = make_optimizer(model, config.train), torch.Generator().manual_seed(0)
 
@@ -157,8 +153,7 @@ def measure(shape: str, form: str) -> dict[str, float]:
             loss.backward()
             optimizer.step()
 
-        kept = contextlib.nullcontext() if form == "plain" else freed_memory_kept()
-        with kept:
+        with plainly() if form == "plain" else freed_memory_kept():
             readings = [timed(partial(batches.read, n)) for n in range(4)]
             batch = batches.read(0)
             before = forget_peak()
