@@ -65,25 +65,22 @@ class Muon(torch.optim.Optimizer):
             if not state:
                 state["momentum"] = torch.zeros_like(parameter)
         gradients = torch.stack([p.grad for p in parameters if p.grad is not None])
-        momenta = torch.stack([state["momentum"] for state in states])
-        momenta.lerp_(gradients, 1 - group["momentum"])
+        before = torch.stack([state["momentum"] for state in states])
+        momenta = before.lerp(gradients, 1 - group["momentum"])
         wanted = gradients.lerp(momenta, group["momentum"])
         halves = in_halves(self.precision, wanted.device.type, min(wanted.shape[1:]))
         steps = orthogonalise(wanted.bfloat16() if halves else wanted).to(wanted.dtype)
         # The root of the mean square of an AdamW update is about 0.2.
         length = group["lr"] * 0.2 * max(parameters[0].shape) ** 0.5
-        stay = 1 - group["lr"] * group["weight_decay"]
-        bad = None if self.found_inf is None else self.found_inf == 1
-        for parameter, state, momentum, step in zip(
-            parameters, states, momenta, steps, strict=True
-        ):
-            _put(parameter, parameter * stay - length * step, bad)
-            _put(state["momentum"], momentum, bad)
-
-
-def _put(old: Tensor, new: Tensor, bad: Tensor | None) -> None:
-    # No branch: it would make the host wait for the device.
-    old.copy_(new if bad is None else torch.where(bad, old, new))
+        old = torch.stack(parameters)
+        new = old * (1 - group["lr"] * group["weight_decay"]) - length * steps
+        if self.found_inf is not None:
+            # No branch: it would make the host wait for the device.
+            bad = self.found_inf == 1
+            new, momenta = torch.where(bad, old, new), torch.where(bad, before, momenta)
+        for parameter, state, moved, momentum in zip(parameters, states, new, momenta, strict=True):
+            parameter.copy_(moved)
+            state["momentum"].copy_(momentum)
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
