@@ -373,8 +373,8 @@ def test_gaps_that_training_did_not_have_are_left_out_all_the_same():
 def test_wide_tables_are_grouped_by_themselves():
     x = np.random.default_rng(0).normal(size=(4, 600))
     spec, notes = infer({"X": x})
-    assert (spec.group, spec.num_tokens) == (3, 200)
-    assert "up to 3 numeric columns share a token (override: group)" in notes
+    assert (spec.group, spec.num_tokens) == (10, 60)
+    assert "up to 10 numeric columns share a token (override: group)" in notes
     assert infer({"X": x}, group=1)[0].num_tokens == 600
     assert infer({"X": x[:, :256]})[0].num_tokens == 256
 
@@ -408,7 +408,7 @@ def test_many_truth_values_are_numbers_and_share_tokens():
     bits = np.random.default_rng(0).random((20, 300)) < 0.5
     spec, notes = infer({"X": bits})
     assert notes[0] == "300 numeric, 0 categorical columns"
-    assert spec.num_tokens == 150
+    assert spec.num_tokens == 60
     assert infer({"X": bits[:, :256]})[1][0] == "0 numeric, 256 categorical columns"
 
 

@@ -1,10 +1,11 @@
 """Which columns of a table share a token.
 
-Attention over thousands of tokens is too dear, so that numeric columns of a wide table share
-them. They are dealt out like cards: with G tokens, columns 0, G, 2G, ... go to the first.
-Neighbours are often alike (probes of one gene, readings of one instrument), and what is alike has
-to stand in different tokens to be predicted from each other. Finding out which columns are alike
-would cost a matrix of all pairs, for no more than that.
+A few tokens of hundreds of columns are learnt from faster than many of one (docs/defaults.md), and
+attention over thousands is too dear, so that numeric columns of a wide table share tokens. They
+are dealt out like cards: with G tokens, columns 0, G, 2G, ... go to the first. Neighbours are
+often alike (probes of one gene, readings of one instrument), and what is alike has to stand in
+different tokens to be predicted from each other. Finding out which columns are alike would cost a
+matrix of all pairs, for no more than that.
 """
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from metamae.columns import Index
 
-MOST_TOKENS = 256  # numeric columns above which several share a token
+WIDE = 256  # columns above which several numeric ones share a token
+TOKENS = 64  # of them, then
 
 
 def group_size(num_numeric: int, asked: int | str) -> int:
@@ -21,9 +23,12 @@ def group_size(num_numeric: int, asked: int | str) -> int:
     Args:
         num_numeric: Numeric columns.
         asked: At most so many, or "auto": 1 for up to 256 columns, and else so many that there
-            are about 256 tokens.
+            are about 64 tokens.
     """
-    most = -(-num_numeric // MOST_TOKENS) if asked == "auto" else int(asked)
+    if asked == "auto":
+        most = 1 if num_numeric <= WIDE else -(-num_numeric // TOKENS)
+    else:
+        most = int(asked)
     tokens = -(-num_numeric // max(1, most))
     return -(-num_numeric // max(1, tokens)) or 1
 

@@ -10,7 +10,7 @@ from metamae.checks import check_at_least, check_one_of
 from metamae.columns import Array
 from metamae.errors import ConfigError, DataError
 from metamae.measured.column import Measured, Rules, measure
-from metamae.measured.groups import MOST_TOKENS
+from metamae.measured.groups import WIDE
 from metamae.measured.rows import gather
 from metamae.measured.scaling import SCALINGS
 from metamae.records import Records
@@ -72,7 +72,7 @@ def make_rules(
     return Rules(
         scaling=own,
         everywhere="auto" if own or not isinstance(scaling, str) else scaling,
-        wide=len(names) > MOST_TOKENS,
+        wide=len(names) > WIDE,
         categorical=frozenset(_known("Table.categorical", name, names) for name in categorical),
         min_count=check_at_least("Table.min_count", min_count, 1),
         max_categories=check_at_least("Table.max_categories", max_categories, 2),

@@ -87,7 +87,7 @@ class Table(Modality):
                 its own; rarer ones share the category "other".
             max_categories: Most categories of a column; the rarest values share "other".
             group: Numeric columns of one token; "auto" is 1 for up to 256 of them, and else so
-                many that there are about 256 tokens.
+                many that there are about 64 tokens.
             min_columns: Fewest columns that must vary; 1 is enough beside other fields.
             max_tokens: Most tokens; attention over more needs much memory.
 
