@@ -144,7 +144,7 @@ class Query:
     at: Tensor | None = None
 
 
-def draw_query(mask: Mask, share: float, rng: torch.Generator) -> Query:
+def draw_query(mask: Mask, share: float, rng: torch.Generator | None) -> Query:
     """Draw a share of each sample's hidden tokens, at least one.
 
     Their mean error stands for that of all, for less work.
@@ -155,8 +155,10 @@ def draw_query(mask: Mask, share: float, rng: torch.Generator) -> Query:
     Args:
         mask: Which tokens are hidden.
         share: Of them, from 0 to 1; nothing is drawn at 1.
-        rng: Source of the draws.
+        rng: Source of the draws; None to ask for all, where nothing is learnt.
     """
+    if rng is None:
+        return Query(mask.hidden)
     N, V = mask.hidden.shape[1], mask.kept.shape[1]
     if share == 1:
         return Query(mask.hidden, positions(mask.hidden, N - V))

@@ -13,7 +13,6 @@ from metamae.decoder import Decoder
 from metamae.masking.base import Masking
 from metamae.methods.base import (
     Method,
-    Query,
     Reconstruction,
     draw_query,
     mean_where,
@@ -45,7 +44,7 @@ class MAE(Method):
     def forward(self, batch: Batch, rng: torch.Generator) -> Step:
         tokens = self.backbone.tokenizer.embed(batch)
         mask = self.masking(tokens, rng)
-        query = draw_query(mask, self.query_share, rng) if self.training else Query(mask.hidden)
+        query = draw_query(mask, self.query_share, rng if self.training else None)
         latent = self.backbone.encode(tokens, mask, rng if self.training else None)
         errors = self.decoder.errors(latent, mask, tokens.padding, batch, at=query.at)
         loss = mean_where(errors, query.asked)

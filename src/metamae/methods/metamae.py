@@ -125,7 +125,7 @@ class MetaMAE(Method):
 
     def query(self, mask: Mask, rng: torch.Generator) -> Query:
         """Hidden tokens that the outer loss asks for: all of them, where nothing is learnt."""
-        return draw_query(mask, self.query_share, rng) if self.training else Query(mask.hidden)
+        return draw_query(mask, self.query_share, rng if self.training else None)
 
     def support(self, tokens: Tokens, mask: Mask, rng: torch.Generator) -> Tensor:
         """Tokens that the inner step may look at, (B, N): the visible, and a few next to them.

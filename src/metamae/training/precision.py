@@ -10,8 +10,8 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 WIDE = 128
 
 
-def in_halves(precision: str, device: str, width: int) -> bool:
-    """Whether to compute in bfloat16.
+def chosen(precision: str, device: str, width: int) -> str:
+    """Return what to compute in, "float32" or "bfloat16".
 
     Args:
         precision: "float32", "bfloat16", or "auto" for the faster.
@@ -19,8 +19,9 @@ def in_halves(precision: str, device: str, width: int) -> bool:
         width: Of the network, or the smaller side of the matrices that are multiplied.
     """
     if precision != "auto":
-        return precision == "bfloat16"
-    return device == "cuda" or (device == "cpu" and width >= WIDE and has_matrix_unit())
+        return precision
+    pays = device == "cuda" or (device == "cpu" and width >= WIDE and has_matrix_unit())
+    return "bfloat16" if pays else "float32"
 
 
 def has_matrix_unit() -> bool:
@@ -33,6 +34,6 @@ def has_matrix_unit() -> bool:
 
 
 def autocast(precision: str, device: str, width: int) -> torch.autocast:
-    """Compute what is inside in the precision that `in_halves` chooses."""
-    enabled = in_halves(precision, device, width)
+    """Compute what is inside in the precision that is `chosen`."""
+    enabled = chosen(precision, device, width) == "bfloat16"
     return torch.autocast(device, dtype=torch.bfloat16, enabled=enabled)

@@ -28,7 +28,7 @@ from metamae.schema import Schema
 from metamae.schema_file import read_schema_file
 from metamae.training.batches import Batches
 from metamae.training.loop import Observer, Outcome, Run
-from metamae.training.precision import in_halves
+from metamae.training.precision import chosen
 from metamae.training.settings import DEFAULT_STEPS, MOST_SAMPLES, TrainSettings
 from metamae.types import Batch
 from metamae.version import VERSION
@@ -282,8 +282,7 @@ def _read_all(spec: Modality, records: Records, batch_size: int) -> list[Batch]:
 
 
 def _first_line(device: torch.device, config: Config, spec: Modality) -> str:
-    halves = in_halves(config.train.precision, device.type, config.network.width)
-    precision = "bfloat16" if halves else "float32"
+    precision = chosen(config.train.precision, device.type, config.network.width)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     attention = kernel(device.type, 1 + spec.num_tokens, twice=False)

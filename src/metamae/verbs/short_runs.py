@@ -18,7 +18,7 @@ from metamae.modalities.grid import Grid
 from metamae.pretrained import Pretrained
 from metamae.records import Records
 from metamae.representations import Features, embeddings, raw_features
-from metamae.training.settings import DEFAULT_STEPS
+from metamae.training.settings import BUDGETS, DEFAULT_STEPS
 from metamae.verbs.pretrain import num_held_out, pretrain, split, total_steps, untrained
 
 RATIOS = (0.25, 0.4, 0.5, 0.6, 0.75, 0.85)
@@ -28,7 +28,7 @@ HOLDOUT = 0.2  # share of the samples that trials are judged on
 MOST_JUDGED = 512  # samples on either side of a judgement
 COMPONENTS = 32  # of raw features, that embeddings are asked for
 PROBE_STEPS = 8  # that tell how fast steps are
-BUDGETS = ("train.steps", "train.minutes", "train.epochs")
+NO_BUDGET = dict.fromkeys(f"train.{name}" for name in BUDGETS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +135,7 @@ def override(settings: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, A
 def budget(name: str, amount: float) -> dict[str, Any]:
     """Return settings, for `override`, of a run of so many "steps" or "minutes"."""
     value = max(1, int(amount)) if name == "steps" else amount
-    return {**dict.fromkeys(BUDGETS), f"train.{name}": value}
+    return {**NO_BUDGET, f"train.{name}": value}
 
 
 class ShortRuns:

@@ -32,7 +32,7 @@ from metamae.schema_file import read_schema_file
 from metamae.training.loop import Observer, Outcome
 from metamae.training.settings import TrainSettings
 from metamae.verbs.pretrain import FEWEST_TO_HOLD_OUT, pretrain
-from metamae.verbs.short_runs import BUDGETS, ShortRuns, Trial, budget, override, search_space
+from metamae.verbs.short_runs import NO_BUDGET, ShortRuns, Trial, budget, override, search_space
 from metamae.vetting import vet
 
 log = logging.getLogger("metamae")
@@ -118,7 +118,7 @@ def pretrain_tuned(
     if folder is not None and artifact.claim(folder, overwrite=overwrite, resume=resume):
         log.info("nothing is tuned: the run in %s goes on with its own settings", folder)
         # Its budget is what the trials left of the one that is asked for.
-        own = override(settings or {}, dict.fromkeys(BUDGETS))
+        own = override(settings or {}, NO_BUDGET)
         return pretrain(data, folder, settings=own, observe=observe, **running)
     tuned = tune(data, settings=settings, stage=stage, **options)
     written = not tuned.trials
