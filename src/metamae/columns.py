@@ -15,6 +15,7 @@ A column may offer more than the protocol asks for, where it can do so cheaply. 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,8 +90,7 @@ class Subset:
 
     @property
     def sizes(self) -> Index | None:
-        whole = known_sizes(self.column)
-        return None if whole is None else whole[self.index[:]]
+        return _known_sizes_at(self.column, self.index[:])
 
     def __len__(self) -> int:
         return len(self.index)
@@ -221,8 +221,9 @@ class Stretches(OneByOne):
     def decodes(self) -> bool:
         return decodes(self.column)
 
-    @property
+    @cached_property
     def sizes(self) -> Index:
+        """Shape of every stretch, (W, A); it may take reading all values."""
         sizes = sizes_of(self.column)[self.owner]
         sizes[:, self.axis] = self.stop - self.start
         return sizes
@@ -335,6 +336,22 @@ def known_sizes(column: Column) -> Index | None:
     if column.dtype != object and column.dtype.kind != "U":
         return np.tile(np.array(column.shape[1:], dtype=np.int64), (len(column), 1))
     sizes: Index | None = getattr(column, "sizes", None)
+    return sizes
+
+
+def _known_sizes_at(column: Column, flat: Index) -> Index | None:
+    """Shape of some values, (B, A), if it is known without reading values."""
+    if not isinstance(column, Chain) or not len(flat):
+        whole = known_sizes(column)
+        return None if whole is None else whole[flat]
+    # Not those of all the columns joined: a few of many values may be asked for, time and again.
+    sizes: Index | None = None
+    for number, rows in grouped(column.starts, flat):
+        own = _known_sizes_at(column.columns[number], flat[rows] - column.starts[number])
+        if own is None:
+            return None
+        sizes = np.empty((len(flat), own.shape[1]), dtype=np.int64) if sizes is None else sizes
+        sizes[rows] = own
     return sizes
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from cases import objects
 from metamae.aside import Aside
+from metamae.columns import Chain, OneByOne, Subset, known_sizes
 from metamae.errors import ConfigError
 from metamae.modalities.symbols import Symbols
 from metamae.records import Records
@@ -121,6 +122,50 @@ def test_a_bad_sample_is_set_aside_and_all_others_are_read():
     read = sum(len(batches.read(number)["codes"]) for number in range(batches.per_pass))
     assert read == len(records) - 2
     assert sorted(bad.sample for bad in aside.found) == [17, 90]
+
+
+class Slow(OneByOne):
+    """Strings that are decoded, whose lengths are known before or not."""
+
+    decodes = True
+
+    def __init__(self, values, sizes):
+        self.values, self.sizes = values, sizes
+        self.read = 0
+
+    def __len__(self):
+        return len(self.values)
+
+    def value(self, position):
+        self.read += 1
+        return self.values[position]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_no_sample_is_decoded_for_its_length(known):
+    spec, records = strings()
+    values = records["X"]
+    sizes = np.array([[len(value)] for value in values])
+    column = Slow(values, sizes if known else None)
+    slow = Records({"X": column}, "strings")
+    batches = Batches(spec, slow, batch_size=10, seed=0, group_by_length=True)
+    spread = [np.ptp(sizes[batches.index(number)]) for number in range(batches.per_pass)]
+    assert column.read <= 1  # one tells what kind all are
+    assert bool(np.mean(spread) < 12) is known
+
+
+def test_lengths_of_shards_are_those_of_their_samples():
+    spec, records = strings()
+    values = records["X"]
+    shards = [Slow(part, np.array([[len(v)] for v in part])) for part in np.split(values, [60, 61])]
+    chain = Chain(shards, "X")
+    index = np.random.default_rng(0).permutation(200)[:50]
+    found = spec.token_counts(Records({"X": chain}, "strings").subset(index))
+    assert found.tolist() == [len(values[n]) for n in index]
+    assert sum(shard.read for shard in shards) <= 1
+    unknown = Chain([*shards[:2], Slow(shards[2].values, None)], "X")
+    assert known_sizes(Subset(unknown, index)) is None
+    assert known_sizes(Subset(unknown, np.arange(60))) is not None
 
 
 def test_samples_of_one_length_come_as_they_did():

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from metamae.aside import Aside, Bad
-from metamae.columns import Index, decodes
+from metamae.columns import Index, decodes, known_sizes
 from metamae.errors import DataError, TrainingError
 from metamae.modalities.base import Modality
 from metamae.records import Records
@@ -42,7 +42,8 @@ class Batches:
         workers: Processes that read batches; 0 for a thread, which is enough where reading is
             copying. None for as many as pay.
         aside: Takes the bad samples that turn up, if the user allows some.
-        group_by_length: Whether samples of like length come together, where lengths differ.
+        group_by_length: Whether samples of like length come together, where lengths differ and are
+            known without decoding.
         rank: Which share of each batch this process reads, of `world` shares.
         world: Number of processes that share the training.
     """
@@ -68,7 +69,7 @@ class Batches:
         self.order: Order | Grouped = Order(
             len(records), seed=seed, blocks=blocks_of_records(records)
         )
-        if group_by_length and spec.varies:
+        if group_by_length and spec.varies and _tell_lengths(records):
             self.order = Grouped(self.order, batch_size, self._lengths)
 
     def index(self, number: int) -> Index:
@@ -183,6 +184,12 @@ def without_bad(records: Records, index: Index, error: DataError, aside: Aside) 
     aside.add(where, reason, records.source, error.sample)
     others: Index = index[~blamed]
     return others
+
+
+def _tell_lengths(records: Records) -> bool:
+    """Whether lengths are found without decoding samples, which would cost as much as reading."""
+    every = records.columns.values()
+    return all(known_sizes(column) is not None for column in every if decodes(column))
 
 
 def auto_workers(records: Records) -> int:
