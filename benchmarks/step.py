@@ -35,6 +35,7 @@ from metamae.readers import read
 from metamae.schema import infer_schema
 from metamae.training.allocator import freed_memory_kept
 from metamae.training.batches import Batches
+from metamae.training.compiling import compile_blocks
 from metamae.training.optimizer import make_optimizer
 from metamae.training.precision import autocast
 
@@ -69,7 +70,8 @@ SHAPES: dict[str, tuple[Callable[[np.random.Generator], np.ndarray], int, dict[s
     "symbols": (symbols, 32, {"modality": "symbols", "ratio": 0.5}),
     "image": (image, 64, {"modality": "image", "cell": 8, "ratio": 0.75}),
 }
-# Form -> method, decoder, precision. "plain" is MetaMAE written plainly, see plain.py.
+# Form -> method, decoder, precision. "plain" is MetaMAE written plainly, see plain.py; "compiled"
+# has the encoder's blocks compiled.
 FORMS = {
     "plain": ("metamae", "joint", "float32"),
     "metamae": ("metamae", "joint", "float32"),
@@ -82,6 +84,8 @@ FORMS = {
     "mae": ("mae", "joint", "float32"),
     "mae cross": ("mae", "cross", "float32"),
     "mae cross bf16": ("mae", "cross", "bfloat16"),
+    "mae cross compiled": ("mae", "cross", "float32"),
+    "cross compiled": ("metamae", "cross", "float32"),
 }
 
 
@@ -159,6 +163,9 @@ def measure(shape: str, form: str) -> dict[str, float]:
             before = forget_peak()
             with Arithmetic() as counted:  # type: ignore[no-untyped-call]
                 step()
+            if "compiled" in form:
+                compile_blocks(model.backbone.encoder)
+                step()
             speed = [matrix_speed()]
             times = [timed(step) for _ in range(STEPS)]
             speed.append(matrix_speed())
@@ -204,7 +211,7 @@ def main() -> None:
         return
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, size paper")
     titles = "s/step  samples/s  peak GB  step GB  share  reading  time  memory"
-    print(f"{'shape':8} {'form':15} {titles}")
+    print(f"{'shape':8} {'form':18} {titles}")
     for shape in SHAPES:
         first: dict[str, float] = {}
         for form in FORMS:
@@ -213,7 +220,7 @@ def main() -> None:
             row = json.loads(done.stdout)
             first = first or row
             print(
-                f"{shape:8} {form:15} {row['seconds']:7.2f} {row['samples_per_second']:10.1f} "
+                f"{shape:8} {form:18} {row['seconds']:7.2f} {row['samples_per_second']:10.1f} "
                 f"{row['peak_gb']:8.2f} {row['step_gb']:8.2f} {row['share']:6.0%} "
                 f"{row['reading']:8.1%} {row['seconds'] / first['seconds']:5.2f} "
                 f"{row['step_gb'] / first['step_gb']:7.2f}",
