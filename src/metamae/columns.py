@@ -15,7 +15,6 @@ A column may offer more than the protocol asks for, where it can do so cheaply. 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -210,23 +209,20 @@ class Stretches(OneByOne):
         owner: Position of the value that each stretch is cut from, (W,).
         start: Where each begins, (W,).
         stop: Behind its end, (W,).
+        whole: Shape of each value of the column, (S, A).
         axis: Axis of one value that is cut, counted from the last, -1.
     """
 
-    def __init__(self, column: Column, owner: Index, start: Index, stop: Index, *, axis: int = -1):
+    def __init__(
+        self, column: Column, owner: Index, start: Index, stop: Index, whole: Index, axis: int = -1
+    ):
         self.column, self.owner, self.start, self.stop = column, owner, start, stop
-        self.axis = axis
+        self.axis, self.sizes = axis, whole[owner]
+        self.sizes[:, axis] = stop - start
 
     @property
     def decodes(self) -> bool:
         return decodes(self.column)
-
-    @cached_property
-    def sizes(self) -> Index:
-        """Shape of every stretch, (W, A); it may take reading all values."""
-        sizes = sizes_of(self.column)[self.owner]
-        sizes[:, self.axis] = self.stop - self.start
-        return sizes
 
     def __len__(self) -> int:
         return len(self.owner)
@@ -341,6 +337,8 @@ def known_sizes(column: Column) -> Index | None:
 
 def _known_sizes_at(column: Column, flat: Index) -> Index | None:
     """Shape of some values, (B, A), if it is known without reading values."""
+    if column.dtype != object and column.dtype.kind != "U":
+        return np.tile(np.array(column.shape[1:], dtype=np.int64), (len(flat), 1))
     if not isinstance(column, Chain) or not len(flat):
         whole = known_sizes(column)
         return None if whole is None else whole[flat]

@@ -65,12 +65,13 @@ def cut(
         position of that sample for each window, (W,) ascending. The records themselves and None
         if no sample is longer than a window.
     """
-    sizes = sizes_of(records[name])[:, axis]
+    whole = sizes_of(records[name])
+    sizes = whole[:, axis]
     if not (sizes > window).any():
         return records, None
     owner, start, stop = windows(sizes, window, stride)
     columns: dict[str, Column] = {
-        key: Stretches(column, owner, start, stop, axis=axis)
+        key: Stretches(column, owner, start, stop, whole, axis)
         if key == name
         else Subset(column, owner)
         for key, column in records.columns.items()

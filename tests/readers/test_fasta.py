@@ -153,7 +153,7 @@ def test_a_long_sequence_is_not_loaded(tmp_path, monkeypatch):
         for start, stop in [(0, 60), (59, 61), (123_456, 125_000), (299_990, 300_000)]:
             assert column.stretch(position, start, stop) == genome[start:stop]
     starts = np.array([10, 600])
-    windows = Stretches(column, np.array([1, 1]), starts, starts + 50)
+    windows = Stretches(column, np.array([1, 1]), starts, starts + 50, sizes_of(column))
     assert windows[np.arange(2)].tolist() == [genome[10:60], genome[600:650]]
 
 

@@ -9,8 +9,10 @@ from cases import objects
 from metamae.aside import Aside
 from metamae.columns import Chain, OneByOne, Subset, known_sizes
 from metamae.errors import ConfigError
+from metamae.modalities.mixture import Mixture
 from metamae.modalities.symbols import Symbols
 from metamae.records import Records
+from metamae.schema import parts_of
 from metamae.training.batches import Batches
 from metamae.training.grouping import POOL, Grouped
 from metamae.training.order import Order
@@ -80,7 +82,8 @@ def test_the_longest_batch_of_a_pool_is_first_and_the_others_in_no_order():
     for start in range(0, len(means), POOL):
         pool = means[start : start + POOL]
         assert max(pool) == pool[0]
-        assert abs(np.corrcoef(np.arange(len(pool) - 1), pool[1:])[0, 1]) < 0.6
+        if len(pool) == POOL:
+            assert abs(np.corrcoef(np.arange(POOL - 1), pool[1:])[0, 1]) < 0.6
 
 
 def test_a_batch_depends_on_its_place_alone():
@@ -109,10 +112,61 @@ def test_batches_of_strings_are_of_like_length():
         assert bool(np.mean(shares) < 0.15) is grouping
 
 
-def test_counts_are_those_of_the_tokens():
+@pytest.mark.parametrize(("num", "batch_size"), [(2100, 10), (2100, 64), (700, 300)])
+def test_only_samples_that_are_mixed_anyway_are_sorted_together(num, batch_size):
+    # So that a block is read once: those of eight blocks, behind which a batch may lie across.
+    blocks = np.arange(0, num + 1, 30)
+    order = Order(num, seed=0, blocks=blocks)
+    lengths = lengths_of(num)
+    found = batches_of(Grouped(order, batch_size, lengths.__getitem__), num, batch_size)
+    assert len(np.unique(np.concatenate(found))) == num // batch_size * batch_size
+    ends, across = order.ends(0), 0
+    for number, batch in enumerate(found):
+        first, last = ends.searchsorted(
+            [number * batch_size, (number + 1) * batch_size - 1], "right"
+        )
+        if first == last:
+            group = order.positions(0, ends[first - 1] if first else 0, ends[first])
+            assert np.isin(batch, group).all()
+        else:
+            across += 1
+            start = number * batch_size
+            assert np.array_equal(batch, order.positions(0, start, start + batch_size))
+    assert across <= len(ends) - 1 if batch_size < 240 else across == len(found)
+
+
+def test_the_longest_near_a_batch_is_told():
+    num, batch_size, lengths = 2000, 10, lengths_of(2000)
+    order = grouped(num, batch_size)
+    means = [lengths[batch].mean() for batch in batches_of(order, num, batch_size)]
+    for number in range(200):
+        longest = order.longest(0, number * batch_size) // batch_size
+        assert means[longest] == max(means[number // POOL * POOL :][:POOL])
+
+
+def test_sizes_are_the_numbers_of_tokens():
     spec, records = strings()
     batch = spec.batch(records, np.arange(len(records)))
-    assert np.array_equal(spec.token_counts(records), batch["valid"].sum(dim=1).numpy())
+    assert np.array_equal(spec.rough_sizes(records), batch["valid"].sum(dim=1).numpy())
+
+
+def test_texts_are_not_encoded_to_be_sorted():
+    texts = [" ".join(["one", "two", "three"] * n) for n in range(1, 40)]
+    records = Records({"X": objects(texts)}, "texts")
+    spec, _ = Symbols.infer(records, np.random.default_rng(0), unit="bpe")
+    assert spec.rough_sizes(records).tolist() == [len(text) for text in texts]
+    assert not np.array_equal(spec.rough_sizes(records), spec.lengths(records))
+
+
+def test_strings_of_one_length_come_as_they_did():
+    values = ["".join(row) for row in np.random.default_rng(0).choice(list("ACGT"), (60, 12))]
+    records = Records({"X": objects(values)}, "strings")
+    spec, _ = Symbols.infer(records, np.random.default_rng(0))
+    plain, asked = (
+        Batches(spec, records, batch_size=8, seed=0, group_by_length=flag) for flag in (False, True)
+    )
+    assert spec.varies
+    assert all(np.array_equal(plain.index(n), asked.index(n)) for n in range(20))
 
 
 def test_a_bad_sample_is_set_aside_and_all_others_are_read():
@@ -154,13 +208,35 @@ def test_no_sample_is_decoded_for_its_length(known):
     assert bool(np.mean(spread) < 12) is known
 
 
+def test_no_window_is_read_for_its_length():
+    spec, records = strings()
+    values = objects([value * 200 for value in records["X"]])
+    column = Slow(values, None)
+    pieces, owner = spec.unfold(Records({"X": column}, "strings"))
+    assert owner is not None
+    column.read = 0
+    assert spec.rough_sizes(pieces).max() == spec.max_length
+    assert column.read <= 1
+
+
+def test_mixtures_of_files_are_not_sorted():
+    # Which fields a sample has is found by reading it.
+    records = Mixture.example(40, np.random.default_rng(0))
+    spec, _ = Mixture.infer(records, np.random.default_rng(0), parts=parts_of(records))
+    assert np.ptp(spec.rough_sizes(records)) > 0
+    text = Slow(records["text"], np.array([[len(v or "")] for v in records["text"]]))
+    columns = {**records.columns, "text": text}
+    assert spec.rough_sizes(Records(columns, "files")) is None
+    assert text.read == 0
+
+
 def test_lengths_of_shards_are_those_of_their_samples():
     spec, records = strings()
     values = records["X"]
     shards = [Slow(part, np.array([[len(v)] for v in part])) for part in np.split(values, [60, 61])]
     chain = Chain(shards, "X")
     index = np.random.default_rng(0).permutation(200)[:50]
-    found = spec.token_counts(Records({"X": chain}, "strings").subset(index))
+    found = spec.rough_sizes(Records({"X": chain}, "strings").subset(index))
     assert found.tolist() == [len(values[n]) for n in index]
     assert sum(shard.read for shard in shards) <= 1
     unknown = Chain([*shards[:2], Slow(shards[2].values, None)], "X")

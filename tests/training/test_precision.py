@@ -6,7 +6,7 @@ import torch
 from cases import rng
 from metamae.training import precision
 from metamae.training.muon import Muon, orthogonalise
-from metamae.training.precision import autocast, chosen
+from metamae.training.precision import autocast, choose_precision
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_the_faster_is_chosen_unless_one_is_asked_for(
     asked, device, width, unit, expected, monkeypatch
 ):
     monkeypatch.setattr(precision, "has_matrix_unit", lambda: unit)
-    assert chosen(asked, device, width) == ("bfloat16" if expected else "float32")
+    assert choose_precision(asked, device, width) == ("bfloat16" if expected else "float32")
 
 
 def test_a_cpu_of_which_nothing_is_known_has_no_unit(monkeypatch):

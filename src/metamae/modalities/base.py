@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metamae.columns import Index
+from metamae.columns import Index, decodes, known_sizes
 from metamae.networks.transformer import rows
 from metamae.records import Records
 from metamae.types import Batch, Tokens
@@ -30,6 +30,8 @@ class Modality(ABC):
     """One line for `metamae list`."""
     editable: ClassVar[tuple[str, ...]] = ()
     """Settings of `infer` that stand in the spec by the same name, for a user to look at."""
+    measured_by_reading: ClassVar[bool] = False
+    """Whether `lengths` reads samples although their sizes are known."""
 
     @classmethod
     @abstractmethod
@@ -106,13 +108,23 @@ class Modality(ABC):
             to a multiple of 8, are equal may be computed together.
         """
 
-    def token_counts(self, records: Records) -> Index:
-        """Tokens of each sample in all its fields, (S,)."""
-        lengths = self.lengths(records)
-        if lengths is None:
-            return np.full(len(records), self.num_tokens, dtype=np.int64)
-        counts: Index = lengths.reshape(len(records), -1).sum(axis=1)
-        return counts
+    def rough_lengths(self, records: Records) -> Index | None:
+        """`lengths`, or numbers that they nearly follow from, where those take long to find."""
+        return self.lengths(records)
+
+    def rough_sizes(self, records: Records) -> Index | None:
+        """How long each sample is beside the others, all its fields together, (S,).
+
+        None where all have the same number of tokens, or where samples would have to be decoded.
+
+        Raises:
+            DataError: If a sample does not fit the spec.
+        """
+        for column in records.columns.values():
+            if decodes(column) and (self.measured_by_reading or known_sizes(column) is None):
+                return None
+        lengths = self.rough_lengths(records)
+        return None if lengths is None else lengths.reshape(len(records), -1).sum(axis=1)
 
     def unfold(self, records: Records) -> tuple[Records, Index | None]:
         """Return the pieces that samples are learnt from and embedded in.

@@ -72,6 +72,7 @@ class Mixture(Modality):
 
     kind: ClassVar[str] = "mixture"
     description: ClassVar[str] = "several fields of one sample: image and text, table and series"
+    measured_by_reading: ClassVar[bool] = True  # for a sample may lack fields
 
     parts: tuple[tuple[str, Modality], ...]
     scales: tuple[float, ...]
@@ -245,8 +246,7 @@ class Mixture(Modality):
         return MixtureTokenizer(self, width)
 
     def to_dict(self) -> dict[str, Any]:
-        parts = [[name, part.to_dict()] for name, part in self.parts]
-        return {**super().to_dict(), "parts": parts}
+        return {**super().to_dict(), "parts": [[name, part.to_dict()] for name, part in self.parts]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Mixture":

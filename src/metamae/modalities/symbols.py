@@ -179,8 +179,7 @@ class Symbols(Modality):
         return Alphabet(unit, self.alphabet)
 
     def lengths(self, records: Records) -> Index | None:
-        column = records[self.column]
-        if column.shape[1:] == (self.length,) and self.padding_code is None:
+        if records[self.column].shape[1:] == (self.length,) and self.padding_code is None:
             return None
         lengths = self._lengths(records)
         _check_lengths(self, records, np.arange(len(records)), lengths)
@@ -197,9 +196,12 @@ class Symbols(Modality):
         for index in chunks(sizes):
             own = index[sizes[index] > 0]
             if len(own):
-                rows = read_rows(records, self.column, own, self.unit != "code")
-                lengths[own] = self.vocabulary.encode(rows)[1]
+                lengths[own] = self.vocabulary.encode(self._rows(records, own))[1]
         return lengths
+
+    def rough_lengths(self, records: Records) -> Index | None:
+        # Characters, where counting learnt units would be encoding all texts once more.
+        return elements(records[self.column]) if self.tokenizer_json else self.lengths(records)
 
     def unfold(self, records: Records) -> tuple[Records, Index | None]:
         column, unit = records[self.column], self.vocabulary.unit
@@ -210,21 +212,20 @@ class Symbols(Modality):
         if not (lengths > self.max_length).any():
             return records, None
         owner, start, stop = windows(lengths, self.max_length, self.stride or self.max_length)
-        pieces: Column
         if unit.count(sizes) is None:
-            pieces = Pieces(len(records), partial(self._ids, records), owner, start, stop)
+            pieces: Column = Pieces(len(records), partial(self._ids, records), owner, start, stop)
         else:
             begin, end = unit.extent(start, stop)
-            pieces = Stretches(column, owner, begin, np.minimum(end, sizes[owner]))
+            end = np.minimum(end, sizes[owner])
+            pieces = Stretches(column, owner, begin, end, sizes[:, None])
         origin = owner if records.index is None else records.index[owner]
         return replace(records, columns={self.column: pieces}, index=origin), owner
 
     def _ids(self, records: Records, position: int) -> Index | None:
         """Ids of all symbols of a sample; None if it is missing."""
         row = np.array([position])
-        if records[self.column][row][0] is None:
-            return None
-        return self.vocabulary.encode(self._rows(records, row))[0]
+        missing = records[self.column][row][0] is None
+        return None if missing else self.vocabulary.encode(self._rows(records, row))[0]
 
     def _rows(self, records: Records, index: Index) -> list[Any]:
         return read_rows(records, self.column, index, self.unit != "code")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from metamae.aside import Aside, Bad
-from metamae.columns import Index, decodes, known_sizes
+from metamae.columns import Index, decodes
 from metamae.errors import DataError, TrainingError
 from metamae.modalities.base import Modality
 from metamae.records import Records
@@ -69,8 +69,8 @@ class Batches:
         self.order: Order | Grouped = Order(
             len(records), seed=seed, blocks=blocks_of_records(records)
         )
-        if group_by_length and spec.varies and _tell_lengths(records):
-            self.order = Grouped(self.order, batch_size, self._lengths)
+        if group_by_length and spec.varies:
+            self.order = Grouped(self.order, batch_size, self._sizes)
 
     def index(self, number: int) -> Index:
         """Positions of the samples of the n-th batch, ascending, (B,)."""
@@ -80,8 +80,8 @@ class Batches:
         # Ascending positions turn random reads of a memory map into one sweep.
         return np.sort(chosen)[self.rank :: self.world]
 
-    def _lengths(self, index: Index) -> Index:
-        return self.spec.token_counts(self.records.subset(index))
+    def _sizes(self, index: Index) -> Index | None:
+        return self.spec.rough_sizes(self.records.subset(index))
 
     def read(self, number: int) -> Batch:
         """Read the n-th batch.
@@ -115,9 +115,12 @@ class Batches:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def _from_processes(self, number: int, device: torch.device) -> Generator[Batch, None, None]:
-        # The first batch is read here: it tells how much memory the others need.
         first = self.read(number)
-        slots = Slots(AHEAD * self.workers + 1, first)
+        # One of the longest tells how much memory the others need.
+        turn, place = divmod(number, self.per_pass)
+        longest = self.order.longest(turn, place * self.batch_size) // self.batch_size
+        large = first if longest == place else self._read(turn * self.per_pass + longest)[0]
+        slots = Slots(AHEAD * self.workers + 1, large)
         free = deque(range(len(slots.maps)))
         coming: deque[tuple[int, Future[_Sent]]] = deque()
         # A fork shares the data, memory maps included, where any other start would copy them.
@@ -184,12 +187,6 @@ def without_bad(records: Records, index: Index, error: DataError, aside: Aside) 
     aside.add(where, reason, records.source, error.sample)
     others: Index = index[~blamed]
     return others
-
-
-def _tell_lengths(records: Records) -> bool:
-    """Whether lengths are found without decoding samples, which would cost as much as reading."""
-    every = records.columns.values()
-    return all(known_sizes(column) is not None for column in every if decodes(column))
 
 
 def auto_workers(records: Records) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metamae.training.precision import chosen
+from metamae.training.precision import choose_precision
 
 # Of the quintic iteration, and how often it is applied: Jordan et al., 2024.
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -68,8 +68,9 @@ class Muon(torch.optim.Optimizer):
         before = torch.stack([state["momentum"] for state in states])
         momenta = before.lerp(gradients, 1 - group["momentum"])
         wanted = gradients.lerp(momenta, group["momentum"])
-        precision = chosen(self.precision, wanted.device.type, min(wanted.shape[1:]))
-        steps = orthogonalise(wanted.to(getattr(torch, precision))).to(wanted.dtype)
+        precision = choose_precision(self.precision, wanted.device.type, min(wanted.shape[1:]))
+        fast = wanted.bfloat16() if precision == "bfloat16" else wanted
+        steps = orthogonalise(fast).to(wanted.dtype)
         # The root of the mean square of an AdamW update is about 0.2.
         length = group["lr"] * 0.2 * max(parameters[0].shape) ** 0.5
         old = torch.stack(parameters)

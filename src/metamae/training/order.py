@@ -48,6 +48,14 @@ class Order:
             found.append(self._members(turn, group)[max(0, start - before) : stop - before])
         return np.concatenate(found)
 
+    def ends(self, turn: int) -> Index:
+        """Positions in a pass behind each group of samples that are mixed with each other."""
+        return self._blocks(turn)[1]
+
+    def longest(self, turn: int, start: int) -> int:
+        """Where a batch stands in a pass that is as large as those near one at `start`."""
+        return start
+
     def _blocks(self, turn: int) -> tuple[Index, Index]:
         """Order of the blocks in a pass, and how many samples the first groups of them hold."""
         if self._turn is None or self._turn[0] != turn:

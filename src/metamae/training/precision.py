@@ -10,7 +10,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 WIDE = 128
 
 
-def chosen(precision: str, device: str, width: int) -> str:
+def choose_precision(precision: str, device: str, width: int) -> str:
     """Return what to compute in, "float32" or "bfloat16".
 
     Args:
@@ -34,6 +34,6 @@ def has_matrix_unit() -> bool:
 
 
 def autocast(precision: str, device: str, width: int) -> torch.autocast:
-    """Compute what is inside in the precision that is `chosen`."""
-    enabled = chosen(precision, device, width) == "bfloat16"
+    """Compute what is inside in the precision that `choose_precision` returns."""
+    enabled = choose_precision(precision, device, width) == "bfloat16"
     return torch.autocast(device, dtype=torch.bfloat16, enabled=enabled)

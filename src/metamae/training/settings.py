@@ -24,8 +24,8 @@ class TrainSettings:
         minutes: Time to train, checks and checkpoints included.
         epochs: Passes over the training data.
         batch_size: Samples of a step, or "auto"; see `auto_batch_size`.
-        group_by_length: Whether a batch has samples of like length, where lengths differ: less of
-            it is padding.
+        group_by_length: Whether a batch has samples of like length, where lengths differ and are
+            known without decoding: less of it is padding.
         optimizer: "muon" for the matrices of the blocks and AdamW for the rest, or "adamw".
         lr: Highest learning rate.
         weight_decay: Of matrices, and not of norms, biases and tokens.

@@ -17,7 +17,7 @@ from metamae.pretrained import Pretrained
 from metamae.records import Records
 from metamae.sources.shards import find_shards
 from metamae.training.checkpoint import digest
-from metamae.training.precision import chosen
+from metamae.training.precision import choose_precision
 from metamae.verbs.unfinished import KIND
 from metamae.version import VERSION
 
@@ -61,7 +61,7 @@ def identity_of(
         "settings": _hash([json.dumps(reading, sort_keys=True, default=str)]),
         KIND: str(tokens),
         "adapted": str(pretrained.adapted),
-        "precision": chosen(precision, device.type, width),
+        "precision": choose_precision(precision, device.type, width),
         "device": name,
         "version": f"{VERSION}, torch {torch.__version__}",
     }

@@ -28,7 +28,8 @@ from metamae.schema import Schema
 from metamae.schema_file import read_schema_file
 from metamae.training.batches import Batches
 from metamae.training.loop import Observer, Outcome, Run
-from metamae.training.precision import chosen
+from metamae.training.order import blocks_of_records
+from metamae.training.precision import choose_precision
 from metamae.training.settings import DEFAULT_STEPS, MOST_SAMPLES, TrainSettings
 from metamae.types import Batch
 from metamae.version import VERSION
@@ -274,15 +275,18 @@ def total_steps(settings: TrainSettings, per_pass: int) -> int | None:
 def _read_all(spec: Modality, records: Records, batch_size: int) -> list[Batch]:
     if not len(records):
         return []
-    # Samples of like length together, so that little is padding.
-    positions = np.argsort(spec.token_counts(records), kind="stable")
+    # Samples of like length together, so that little is padding; those that are stored in blocks
+    # as they stand, or each block would be read many times.
+    apart = blocks_of_records(records) is None
+    sizes = spec.rough_sizes(records) if apart else None
+    positions = np.arange(len(records)) if sizes is None else np.argsort(sizes, kind="stable")
     parts = np.array_split(positions, math.ceil(len(positions) / batch_size))
     # A contrast needs two samples.
     return [spec.batch(records, part) for part in parts if len(part) >= 2]
 
 
 def _first_line(device: torch.device, config: Config, spec: Modality) -> str:
-    precision = chosen(config.train.precision, device.type, config.network.width)
+    precision = choose_precision(config.train.precision, device.type, config.network.width)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     attention = kernel(device.type, 1 + spec.num_tokens, twice=False)
