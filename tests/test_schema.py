@@ -336,6 +336,6 @@ def test_a_doubt_survives_missing_values() -> None:
 
 def test_many_columns_are_grouped() -> None:
     records = Records({"X": np.random.default_rng(0).normal(size=(4, 1025))}, "X.npy")
-    assert infer_schema(records).modality.num_tokens == 205
+    assert infer_schema(records).modality.num_tokens == 61
     with pytest.raises(ConfigError, match=r"max_tokens = 1024 tokens; got 1025"):
         infer_schema(records, settings={"group": 1})
