@@ -65,7 +65,7 @@ def score(job: Job) -> tuple[Score, int]:
     """Train and probe; also return the steps that there was time for."""
     from plain import plainly
 
-    from metamae.bench.cell import Cell, Options, compute, fitting
+    from metamae.bench.cell import Cell, Options, compute
     from metamae.bench.problem import pocket_problems
     from metamae.config import parse_assignments
 
@@ -73,12 +73,9 @@ def score(job: Job) -> tuple[Score, int]:
     settings = parse_assignments([f"{k}={v}" for k, v in job.settings.items()])
     plain = settings.pop("plain", False)
     method = UNTRAINED if job.form == UNTRAINED else str(settings.pop("method", "metamae"))
-    length: dict[str, float | str] = {"size": "tiny", "check_every": 10**9}
-    if method != UNTRAINED:
-        length["minutes"] = job.minutes
+    length = {} if method == UNTRAINED else {"minutes": job.minutes}
     options = Options(
-        settings=fitting(length | settings, "metamae" if method == UNTRAINED else method),
-        draws=DRAWS,
+        settings={"size": "tiny", "check_every": 10**9, **length, **settings}, draws=DRAWS
     )
     cell = Cell(job.data, method, job.seed)
     with plainly() if plain else nullcontext():

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from jobs import DEFAULTS, UNTRAINED, Job, Score, run
-from scipy import stats
+from search import difference
 
 DATA = ("digits", "segment", "mnist", "pbmc68k", "peptides", "yeast")
 """One of each kind of data on which half a minute of training adds something (docs/pocket.md) and
@@ -54,8 +54,7 @@ def table(scores: Mapping[Job, Score], data: Sequence[str], minutes: float) -> I
     yield ""
     for k, labels in enumerate(LABELS):
         for share, gained in zip(SHARES, (means[:, 2:, k] - means[:, :1, k]).T, strict=True):
-            half = stats.t.ppf(0.975, len(data) - 1) * stats.sem(gained) if len(data) > 1 else 0.0
-            yield f"{labels} labels, {share:.0%}: {gained.mean():+.3f} ±{half:.3f} to the reference"
+            yield f"{labels} labels, {share:.0%}: {difference(gained)} to the reference"
 
 
 def mean(scores: Mapping[Job, Score], data: str, form: str, minutes: float) -> Sequence[float]:

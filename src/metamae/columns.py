@@ -89,7 +89,7 @@ class Subset:
 
     @property
     def sizes(self) -> Index | None:
-        return _known_sizes_at(self.column, self.index[:])
+        return known_sizes(self.column, self.index[:])
 
     def __len__(self) -> int:
         return len(self.index)
@@ -156,6 +156,17 @@ class Chain:
         every = [known_sizes(column) for column in self.columns]
         known = [sizes for sizes in every if sizes is not None]
         return np.concatenate(known) if len(known) == len(every) else None
+
+    def sizes_at(self, some: Index) -> Index | None:
+        """Those of some values, (B, A), without those of all columns put together for it."""
+        found: Index | None = None
+        for number, rows in grouped(self.starts, some):
+            own = known_sizes(self.columns[number], some[rows] - self.starts[number])
+            if own is None:
+                return None
+            found = np.empty((len(some), own.shape[1]), dtype=np.int64) if found is None else found
+            found[rows] = own
+        return found
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -327,30 +338,15 @@ def decodes(column: Column) -> bool:
     return bool(getattr(column, "decodes", False))
 
 
-def known_sizes(column: Column) -> Index | None:
-    """Shape of every value, (S, A), if it is known without reading values."""
+def known_sizes(column: Column, some: Index | None = None) -> Index | None:
+    """Shape of every value, (S, A), or of some, (B, A), if known without reading values."""
     if column.dtype != object and column.dtype.kind != "U":
-        return np.tile(np.array(column.shape[1:], dtype=np.int64), (len(column), 1))
+        num = len(column) if some is None else len(some)
+        return np.tile(np.array(column.shape[1:], dtype=np.int64), (num, 1))
+    if some is not None and len(some) and isinstance(column, Chain):
+        return column.sizes_at(some)
     sizes: Index | None = getattr(column, "sizes", None)
-    return sizes
-
-
-def _known_sizes_at(column: Column, flat: Index) -> Index | None:
-    """Shape of some values, (B, A), if it is known without reading values."""
-    if column.dtype != object and column.dtype.kind != "U":
-        return np.tile(np.array(column.shape[1:], dtype=np.int64), (len(flat), 1))
-    if not isinstance(column, Chain) or not len(flat):
-        whole = known_sizes(column)
-        return None if whole is None else whole[flat]
-    # Not those of all the columns joined: a few of many values may be asked for, time and again.
-    sizes: Index | None = None
-    for number, rows in grouped(column.starts, flat):
-        own = _known_sizes_at(column.columns[number], flat[rows] - column.starts[number])
-        if own is None:
-            return None
-        sizes = np.empty((len(flat), own.shape[1]), dtype=np.int64) if sizes is None else sizes
-        sizes[rows] = own
-    return sizes
+    return sizes if sizes is None or some is None else sizes[some]
 
 
 def sizes_of(column: Column) -> Index:

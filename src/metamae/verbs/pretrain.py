@@ -277,8 +277,7 @@ def _read_all(spec: Modality, records: Records, batch_size: int) -> list[Batch]:
         return []
     # Samples of like length together, so that little is padding; those that are stored in blocks
     # as they stand, or each block would be read many times.
-    apart = blocks_of_records(records) is None
-    sizes = spec.rough_sizes(records) if apart else None
+    sizes = spec.rough_sizes(records) if blocks_of_records(records) is None else None
     positions = np.arange(len(records)) if sizes is None else np.argsort(sizes, kind="stable")
     parts = np.array_split(positions, math.ceil(len(positions) / batch_size))
     # A contrast needs two samples.
