@@ -13,6 +13,7 @@ from metamae.modalities.mixture import Mixture
 from metamae.modalities.symbols import Symbols
 from metamae.records import Records
 from metamae.schema import parts_of
+from metamae.sources.blocks import Blocked, Recent
 from metamae.training.batches import Batches
 from metamae.training.grouping import POOL, Grouped
 from metamae.training.order import Order
@@ -228,6 +229,28 @@ def test_mixtures_of_files_are_not_sorted():
     columns = {**records.columns, "text": text}
     assert spec.rough_sizes(Records(columns, "files")) is None
     assert text.read == 0
+
+
+def test_a_block_is_read_as_often_as_without_sorting():
+    spec, records = strings()
+    values = np.concatenate([records["X"]] * 8)
+    starts = np.arange(0, 1601, 50)
+    reads = {}
+    for grouping in (False, True):
+        seen = []
+
+        def read(number, seen=seen):
+            seen.append(number)
+            return values[starts[number] : starts[number + 1]]
+
+        column = Blocked(starts, read, np.dtype(object), None, Recent())
+        stored = Records({"X": column}, "strings")
+        batches = Batches(spec, stored, batch_size=32, seed=0, group_by_length=grouping)
+        assert isinstance(batches.order, Grouped) is grouping
+        for number in range(batches.per_pass):
+            batches.read(number)
+        reads[grouping] = len(seen)
+    assert reads == {False: 32, True: 32}
 
 
 def test_lengths_of_shards_are_those_of_their_samples():
