@@ -25,12 +25,12 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from metamae.config import Choices, choose
+from metamae.division import Division, divide
 from metamae.evaluation import EVALUATIONS
 from metamae.evaluation.base import judge
 from metamae.pocket import POCKET
 from metamae.pretrained import Pretrained
 from metamae.representations import embeddings, raw_features
-from metamae.trial import Trial, divide
 from metamae.verbs.pretrain import num_held_out, pretrain, split, untrained
 from metamae.verbs.short_runs import COMPONENTS, HOLDOUT, MOST_JUDGED, kept, override, search_space
 
@@ -57,7 +57,7 @@ def measure(name: str) -> list[Row]:
     """Train and judge all choices on a data set; the default is the first."""
     challenge = POCKET.build(name).load()
     rng = np.random.default_rng(SEED)
-    trial = divide(
+    division = divide(
         challenge.records.sample(SAMPLES, rng),
         challenge.label,
         test=challenge.test,
@@ -65,9 +65,9 @@ def measure(name: str) -> list[Row]:
         task=challenge.task,
         seed=SEED,
     )
-    ignore = [field for field in challenge.not_input if field in trial.train.columns]
+    ignore = [field for field in challenge.not_input if field in division.train.columns]
     settings = {**challenge.settings, "size": "tiny", "seed": SEED}
-    default = untrained(trial.train, settings=settings, ignore=ignore)
+    default = untrained(division.train, settings=settings, ignore=ignore)
     space = search_space(choose(Choices(), settings), default)
     every = [places for places in np.ndindex(*map(len, space.values())) if any(places)]
     drawn = rng.choice(len(every), min(CHOICES - 1, len(every)), replace=False)
@@ -78,10 +78,10 @@ def measure(name: str) -> list[Row]:
         for steps in (EARLY, STEPS):
             length = {"train.steps": steps, "train.holdout": HOLDOUT, "train.check_every": 10**9}
             found, outcome = pretrain(
-                trial.train, settings=override(settings, {**chosen, **length}), ignore=ignore
+                division.train, settings=override(settings, {**chosen, **length}), ignore=ignore
             )
-            numbers.append(without_labels(found, outcome.health, trial, default))
-        rows.append(Row(numbers[1], numbers[0], probe(found, trial)))
+            numbers.append(without_labels(found, outcome.health, division, default))
+        rows.append(Row(numbers[1], numbers[0], probe(found, division)))
         print(name, *chosen.values(), *(f"{score:.3f}" for score in rows[-1].probe), end=" | ")
         print(*(f"{a:.3f} {b:.3f}," for a, b in zip(*(n.values() for n in numbers), strict=True)))
         sys.stdout.flush()
@@ -89,10 +89,10 @@ def measure(name: str) -> list[Row]:
 
 
 def without_labels(
-    found: Pretrained, health: Mapping[str, float], trial: Trial, default: Pretrained
+    found: Pretrained, health: Mapping[str, float], division: Division, default: Pretrained
 ) -> dict[str, float]:
     """Return what can be said of an encoder without labels, each the higher the better."""
-    learnt, held_out = split(trial.train, num_held_out(len(trial.train), HOLDOUT), SEED)
+    learnt, held_out = split(division.train, num_held_out(len(division.train), HOLDOUT), SEED)
     rng = np.random.default_rng(SEED)
     judged = [part.sample(MOST_JUDGED, rng) for part in (learnt, held_out)]
     spec = default.schema.modality
@@ -116,20 +116,20 @@ def without_labels(
     return dict(zip(NUMBERS, numbers, strict=True))
 
 
-def probe(found: Pretrained, trial: Trial) -> tuple[float, float]:
+def probe(found: Pretrained, division: Division) -> tuple[float, float]:
     """Score a linear probe with all labels and with five per class, the higher the better."""
-    features = embeddings(found, found.records(trial.train), found.records(trial.test))
+    features = embeddings(found, found.records(division.train), found.records(division.test))
     judgement = judge(
         EVALUATIONS.build("linear_probe"),
         {"encoder": features},
-        trial.y_train,
-        trial.y_test,
-        trial.task,
+        division.y_train,
+        division.y_test,
+        division.task,
         budgets=("all", 5),
         draws=5,
         seed=SEED,
-        groups_train=trial.groups_train,
-        groups_test=trial.groups_test,
+        groups_train=division.groups_train,
+        groups_test=division.groups_test,
     )
     most, few = (r.score if r.higher_is_better else -r.score for r in judgement.results)
     return most, few

@@ -55,7 +55,7 @@ LAYERS = {
     "evaluation": 5,
     "episodes": 5,
     "modalities": 5,
-    "trial": 5,
+    "division": 5,
     "anomaly": 5,
     "backbone": 6,
     "decoder": 6,
@@ -92,7 +92,7 @@ FREE_OF_TORCH = set(
     """
     errors version atomic extras registry indexing aside checks columns files records sources
     measured vocabulary guess suspicions windows readers report scoring evaluation
-    challenge layouts pocket recipe trial anomaly nearest episodes
+    challenge layouts pocket recipe division anomaly nearest episodes
     """.split()
 )
 PLUGINS = {

@@ -17,10 +17,10 @@ from metamae.bench.problem import Problem, pocket_problems
 from metamae.bench.run import CONTROL, bench
 from metamae.bench.suites import open_suite
 from metamae.challenge import Challenge
+from metamae.division import divide
 from metamae.errors import ArtifactError, ConfigError, DataError
 from metamae.evaluation.base import judge
 from metamae.layouts.base import Published
-from metamae.trial import divide
 
 from .made import published, records
 
@@ -138,20 +138,20 @@ def test_a_data_set_that_fails_costs_only_its_own_cells(tmp_path):
 
 
 def test_the_raw_cell_is_the_judgement_of_raw_features():
-    trial = divide(records(), "y", group="person", seed=3)
-    flat = [np.asarray(part["X"][np.arange(len(part))]) for part in (trial.train, trial.test)]
+    division = divide(records(), "y", group="person", seed=3)
+    flat = [np.asarray(part["X"][np.arange(len(part))]) for part in (division.train, division.test)]
     mean, scale = flat[0].mean(axis=(0, 2)), flat[0].std(axis=(0, 2))
     cell = cell_of(Cell("made", "raw", 3), problem())
-    groups = {"groups_train": trial.groups_train, "groups_test": trial.groups_test}
+    groups = {"groups_train": division.groups_train, "groups_test": division.groups_test}
     features = tuple(((x - mean[:, None]) / scale[:, None]).reshape(len(x), -1) for x in flat)
     from metamae.evaluation import EVALUATIONS
 
     judged = judge(
         EVALUATIONS.build("linear_probe"),
         {"raw": features},
-        trial.y_train,
-        trial.y_test,
-        trial.task,
+        division.y_train,
+        division.y_test,
+        division.task,
         draws=2,
         seed=3,
         **groups,
@@ -171,10 +171,12 @@ def test_groups_are_on_one_side_and_test_samples_are_never_learnt_from(monkeypat
 
     monkeypatch.setattr(module, "pretrain", watched)
     cell_of(Cell("made", "mae", 0), problem())
-    trial = divide(records(), "y", group="person", seed=0)
+    division = divide(records(), "y", group="person", seed=0)
     (learnt,) = seen
-    assert learnt.index.tolist() == trial.train.index.tolist()
-    persons = [set(part["person"][np.arange(len(part))]) for part in (trial.train, trial.test)]
+    assert learnt.index.tolist() == division.train.index.tolist()
+    persons = [
+        set(part["person"][np.arange(len(part))]) for part in (division.train, division.test)
+    ]
     assert not persons[0] & persons[1]
 
 

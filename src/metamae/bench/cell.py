@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from metamae.config import Choices, known_settings
+from metamae.division import Division, divide
 from metamae.errors import ConfigError
 from metamae.evaluation import EVALUATIONS
 from metamae.evaluation.base import Budget, judge
@@ -15,7 +16,6 @@ from metamae.pretrained import Pretrained
 from metamae.registry import did_you_mean
 from metamae.representations import Features, embeddings, pca_features, raw_features
 from metamae.scoring.result import Judgement
-from metamae.trial import Trial, divide
 from metamae.verbs.pretrain import pretrain, untrained
 
 BASELINES = ("raw", "pca", "boosted_trees", "untrained")
@@ -128,7 +128,7 @@ def compute(cell: Cell, modality: str, loaded: Published, options: Options) -> l
     encoder: _Encoder | None = None
     rows: list[Row] = []
     for challenge in loaded.challenges:
-        trial = divide(
+        division = divide(
             challenge.records,
             challenge.label,
             test=challenge.test,
@@ -137,12 +137,12 @@ def compute(cell: Cell, modality: str, loaded: Published, options: Options) -> l
             seed=cell.seed,
         )
         if encoder is None:
-            encoder = _learn(cell, loaded, trial, options)
-        features = _features(cell, encoder.pretrained, trial)
+            encoder = _learn(cell, loaded, division, options)
+        features = _features(cell, encoder.pretrained, division)
         rows += [
             {**asdict(cell), "challenge": challenge.name, "modality": modality, **row}
             | encoder.facts
-            for row in _judge(cell, features, trial, options)
+            for row in _judge(cell, features, division, options)
         ]
     return rows
 
@@ -153,10 +153,10 @@ class _Encoder:
     facts: dict[str, Any]
 
 
-def _learn(cell: Cell, loaded: Published, trial: Trial, options: Options) -> _Encoder:
+def _learn(cell: Cell, loaded: Published, division: Division, options: Options) -> _Encoder:
     challenge = loaded.challenges[0]
     # Test samples are never learnt from, not even without their labels.
-    data = trial.train if loaded.pretrain is None else loaded.pretrain
+    data = division.train if loaded.pretrain is None else loaded.pretrain
     ignore = [name for name in challenge.not_input if name in data.columns]
     method = "metamae" if cell.method in BASELINES else cell.method
     settings = {**loaded.settings, **options.settings, "seed": cell.seed, "method": method}
@@ -170,8 +170,8 @@ def _learn(cell: Cell, loaded: Published, trial: Trial, options: Options) -> _En
     return _Encoder(found, {**facts, "size": found.config.size})
 
 
-def _features(cell: Cell, encoder: Pretrained, trial: Trial) -> tuple[Features, Features]:
-    train, test = encoder.records(trial.train), encoder.records(trial.test)
+def _features(cell: Cell, encoder: Pretrained, division: Division) -> tuple[Features, Features]:
+    train, test = encoder.records(division.train), encoder.records(division.test)
     if cell.method in ("raw", "pca", "boosted_trees"):
         spec = encoder.schema.modality
         raw = raw_features(spec, train), raw_features(spec, test)
@@ -182,7 +182,7 @@ def _features(cell: Cell, encoder: Pretrained, trial: Trial) -> tuple[Features, 
 
 
 def _judge(
-    cell: Cell, features: tuple[Features, Features], trial: Trial, options: Options
+    cell: Cell, features: tuple[Features, Features], division: Division, options: Options
 ) -> list[Row]:
     rows, done = [], dict[str, Judgement]()
     for name in PROTOCOLS[options.protocol]:
@@ -191,14 +191,14 @@ def _judge(
         judgement = done[judging] = done.get(judging) or judge(
             EVALUATIONS.build(judging),
             {cell.method: features},
-            trial.y_train,
-            trial.y_test,
-            trial.task,
+            division.y_train,
+            division.y_test,
+            division.task,
             budgets=options.budgets,
             draws=options.draws,
             seed=cell.seed,
-            groups_train=trial.groups_train,
-            groups_test=trial.groups_test,
+            groups_train=division.groups_train,
+            groups_test=division.groups_test,
         )
         for result in judgement.results:
             low, high = result.interval

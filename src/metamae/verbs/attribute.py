@@ -12,13 +12,13 @@ from metamae.alike import micro_batches
 from metamae.atomic import write_atomically
 from metamae.attribution import SHARES, Answer, Floats, attribute
 from metamae.checks import check_at_least
+from metamae.division import divide
 from metamae.errors import ConfigError, DataError
 from metamae.pretrained import Pretrained, read_sound, take
 from metamae.records import Records
 from metamae.representations import embeddings
 from metamae.scoring.interval import mean_interval
 from metamae.scoring.task import Array, labelled
-from metamae.trial import divide
 from metamae.verbs.evaluate import check_no_input
 from metamae.verbs.outputs import check_out
 from metamae.verbs.vector_files import sample_names
@@ -100,26 +100,26 @@ def attribute_tokens(
     pretrained = take(run, device=device)
     records = read_sound(pretrained, data, 0, settings)
     check_no_input(pretrained, [label])
-    trial = divide(records, label, group=group, task="auto", seed=seed)
-    if trial.task.kind != "classification":
+    division = divide(records, label, group=group, task="auto", seed=seed)
+    if division.task.kind != "classification":
         raise DataError(
             f"Label {label!r} must be classes for their probability to fall; got a "
-            f"{trial.task.kind} target. Another --label would do."
+            f"{division.task.kind} target. Another --label would do."
         )
     spec = pretrained.schema.modality
-    train, held = pretrained.records(trial.train), pretrained.records(trial.test)
+    train, held = pretrained.records(division.train), pretrained.records(division.test)
     if spec.unfold(held)[1] is not None:
         raise ConfigError(
             "Attribute.data must be samples that are encoded whole; these are cut into pieces. A "
             "run with a longer max_length, or without windows, would do."
         )
-    rows = labelled(trial.y_train)
+    rows = labelled(division.y_train)
     inside, _ = embeddings(pretrained, train.subset(rows), held.subset(np.arange(1)))
-    answer = probe(inside, trial.y_train[rows])
+    answer = probe(inside, division.y_train[rows])
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(held))[:samples])
     scores, curves = _look(pretrained, held.subset(chosen), answer, seed)
-    found = Importance(label, sample_names(trial.test.subset(chosen)), scores, curves)
+    found = Importance(label, sample_names(division.test.subset(chosen)), scores, curves)
     if path is not None:
         write_atomically(path, lambda temporary: _write(temporary, found))
     return found

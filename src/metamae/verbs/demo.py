@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from metamae.atomic import make_folder
 from metamae.checks import check_at_least
+from metamae.division import divide
 from metamae.pretrained import Pretrained
 from metamae.records import Records
 from metamae.report.picture import MOST_SAMPLES, draw_reconstruction
-from metamae.trial import divide
 from metamae.verbs.evaluate import Assessment, evaluate
 from metamae.verbs.pretrain import pretrain
 from metamae.verbs.report import report
@@ -110,10 +110,10 @@ def _show(
     watch: Callable[..., None] | None,
 ) -> Shown:
     records = load_records(name)
-    trial = divide(records, "y", seed=seed)
+    division = divide(records, "y", seed=seed)
     run = folder / name.replace(" ", "-")
     pretrained, outcome = pretrain(
-        trial.train,
+        division.train,
         run,
         settings={**budget, "seed": seed},
         ignore=["y"],
@@ -126,15 +126,15 @@ def _show(
     # By its folder, where the findings are kept for the report.
     assessment = evaluate(
         run,
-        trial.train,
+        division.train,
         "y",
-        test=trial.test,
+        test=division.test,
         evaluations=["linear_probe"],
         seed=seed,
     )
     picture = folder / f"{run.name}.png"
-    _draw(pretrained, trial.test.subset(np.arange(64)), picture, name)
-    page = report(pretrained, trial.test, folder=run, label="y", seed=seed)
+    _draw(pretrained, division.test.subset(np.arange(64)), picture, name)
+    page = report(pretrained, division.test, folder=run, label="y", seed=seed)
     return Shown(name, assessment, picture, page, run)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from metamae import artifact
 from metamae.atomic import write_text_atomically
 from metamae.checks import check_at_least, check_between
+from metamae.division import TEST_SHARE, divide
 from metamae.errors import ArtifactError, DataError
 from metamae.evaluation import EVALUATIONS
 from metamae.evaluation.base import Budget, judge
@@ -19,7 +20,6 @@ from metamae.registry import did_you_mean
 from metamae.representations import represent
 from metamae.scoring.result import Judgement
 from metamae.scoring.verdict import Verdict, verdict
-from metamae.trial import TEST_SHARE, divide
 from metamae.version import VERSION
 
 log = logging.getLogger("metamae")
@@ -130,24 +130,24 @@ def evaluate(  # noqa: PLR0913  # one argument per choice of the user
     names = [name.strip() for name in label.split(",")]
     check_no_input(pretrained, names)
     other = None if test is None else read_sound(pretrained, test, skip_bad, settings)
-    trial = divide(
+    division = divide(
         records, label, test=other, group=group, task=task, test_share=test_share, seed=seed
     )
-    train, held = pretrained.records(trial.train), pretrained.records(trial.test)
-    notes = notes_on(pretrained, records if test is None else trial.test)
+    train, held = pretrained.records(division.train), pretrained.records(division.test)
+    notes = notes_on(pretrained, records if test is None else division.test)
     features = represent(pretrained, train, held, seed=seed)
     judgements = tuple(
         judge(
             evaluation,
             features,
-            trial.y_train,
-            trial.y_test,
-            trial.task,
+            division.y_train,
+            division.y_test,
+            division.task,
             budgets=budgets,
             draws=draws,
             seed=seed,
-            groups_train=trial.groups_train,
-            groups_test=trial.groups_test,
+            groups_train=division.groups_train,
+            groups_test=division.groups_test,
         )
         for evaluation in chosen
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from metamae.atomic import write_atomically, write_text_atomically
 from metamae.checks import check_at_least, check_between
+from metamae.division import TEST_SHARE, Division, divide
 from metamae.embedding import Progress
 from metamae.errors import ConfigError, DataError
 from metamae.evaluation import EVALUATIONS
@@ -25,7 +26,6 @@ from metamae.records import Records
 from metamae.representations import embeddings, raw_features
 from metamae.scoring.result import Judgement
 from metamae.scoring.task import Array, Prediction, Task, labelled
-from metamae.trial import TEST_SHARE, Trial, divide
 from metamae.verbs.evaluate import check_no_input, notes_on
 from metamae.verbs.outputs import check_out
 from metamae.verbs.vector_files import sample_names
@@ -162,11 +162,11 @@ def finetune(  # noqa: PLR0913  # one argument per choice of the user
     whole = records
     if split is not None:
         records, other = _by_column(records, split, other)
-    trial = divide(
+    division = divide(
         records, label, test=other, group=group, task=task, test_share=test_share, seed=seed
     )
-    sides = _Sides.of(encoder, trial)
-    notes = notes_on(encoder, whole if test is None else trial.test)
+    sides = _Sides.of(encoder, division)
+    notes = notes_on(encoder, whole if test is None else division.test)
     left_out = len(records) + len(other or ()) - len(sides.train.y) - len(sides.y_test)
     if left_out:
         notes.append(f"{left_out} samples have no label and are left out")
@@ -179,7 +179,7 @@ def finetune(  # noqa: PLR0913  # one argument per choice of the user
         model=model,
         label=label,
         source=records.source,
-        task=trial.task,
+        task=division.task,
         fits=course.fits,
         judgement=judgement,
         seed=seed,
@@ -241,29 +241,29 @@ class _Sides:
     groups_test: Array | None
 
     @classmethod
-    def of(cls, encoder: Pretrained, trial: Trial) -> "_Sides":
-        rows, test_rows = labelled(trial.y_train), labelled(trial.y_test)
+    def of(cls, encoder: Pretrained, division: Division) -> "_Sides":
+        rows, test_rows = labelled(division.y_train), labelled(division.y_test)
         if len(rows) < 2 or len(test_rows) < 1:
             raise DataError(
-                f"Label {trial.task.name!r} must be there for at least two training samples and "
+                f"Label {division.task.name!r} must be there for at least two training samples and "
                 f"one test sample; got {len(rows)} and {len(test_rows)}."
             )
-        y = trial.y_train[rows]
+        y = division.y_train[rows]
         if (y == y[0]).all():
             raise DataError(
-                f"Label {trial.task.name!r} must vary among the training samples; all {len(y)} "
+                f"Label {division.task.name!r} must vary among the training samples; all {len(y)} "
                 f"have the same. Another split would do."
             )
-        groups, groups_test = trial.groups_train, trial.groups_test
+        groups, groups_test = division.groups_train, division.groups_test
         return cls(
             Labels(
-                encoder.records(trial.train.subset(rows)),
+                encoder.records(division.train.subset(rows)),
                 y,
-                trial.task,
+                division.task,
                 None if groups is None else groups[rows],
             ),
-            encoder.records(trial.test.subset(test_rows)),
-            trial.y_test[test_rows],
+            encoder.records(division.test.subset(test_rows)),
+            division.y_test[test_rows],
             None if groups_test is None else groups_test[test_rows],
         )
 

@@ -14,7 +14,7 @@ TEST_SHARE = 0.3
 
 
 @dataclass(frozen=True)
-class Trial:
+class Division:
     """Both sides of a split, with labels.
 
     Attributes:
@@ -45,7 +45,7 @@ def divide(
     task: str = "auto",
     test_share: float = TEST_SHARE,
     seed: int = 0,
-) -> Trial:
+) -> Division:
     """Set test samples aside, or take those that are given.
 
     Args:
@@ -70,12 +70,12 @@ def divide(
         rng = np.random.default_rng([seed, 0])
         a, b = train_test(y, found, test_share=test_share, groups=groups, rng=rng)
         sides = (None, None) if groups is None else (groups[a], groups[b])
-        return Trial(records.subset(a), records.subset(b), y[a], y[b], found, *sides)
+        return Division(records.subset(a), records.subset(b), y[a], y[b], found, *sides)
     # One task for both, so that a class has one code.
     both = np.concatenate([labels, _labels(test, names)])
     found, y = infer_task(both, ",".join(names), task, among)
     num = len(records)
-    return Trial(records, test, y[:num], y[num:], found, groups, _column(test, group))
+    return Division(records, test, y[:num], y[num:], found, groups, _column(test, group))
 
 
 def _labels(records: Records, names: list[str]) -> Array:
