@@ -2,10 +2,15 @@
 
 import json
 import multiprocessing
+import signal
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
+from command import start
 from metamae.bench.cell import BASELINES, Options
 from metamae.bench.problem import Problem
 from metamae.bench.run import CONTROL, bench
@@ -70,6 +75,31 @@ def test_what_stops_a_benchmark_stops_its_processes(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "out", jobs=2, observe=stop)
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what runs is read from /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_command_that_is_ended_leaves_nothing_running(tmp_path, number):
+    code = "import sys; from metamae.cli import main; main(sys.argv[1:])"
+    asked = ("--only", "digits", "--jobs", 2, "--minutes", 0.05, "--seeds", 2)
+    process = start(code, "bench", "pocket", "--out", tmp_path / "out", *asked)
+    try:
+        running = []
+        while process.poll() is None and not list(tmp_path.glob("out/cells/*/*")):
+            time.sleep(0.1)
+            running = children(process.pid)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=120)  # the pipe is open as long as one of them is
+    finally:
+        process.kill()
+        process.communicate()
+    assert len(running) >= 2 and process.returncode == {15: 143, 9: -9}[number]
+    assert "Traceback" not in said
+
+
+def children(pid):
+    """Processes that one has started."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def test_jobs_are_at_least_one(tmp_path):

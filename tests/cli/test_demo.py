@@ -96,14 +96,15 @@ def test_progress_rises_to_the_end(monkeypatch, tmp_path):
     assert [done for done, _ in seen] == pytest.approx(expected)
 
 
-def test_ctrl_c_ends_it_and_not_only_its_first_training(tmp_path):
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_ends_it_and_not_only_its_first_training(tmp_path, name, status):
     code = (
         "import os, signal, sys\n"
         "from metamae.cli import main\n"
         "from metamae.training.loop import Run\n"
         "step = Run.step\n"
         "def interrupted(run, batch):\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        f"    os.kill(os.getpid(), signal.{name})\n"
         "    return step(run, batch)\n"
         "Run.step = interrupted\n"
         "main(['demo', '--out', sys.argv[1], '--steps', '50'])\n"
@@ -114,5 +115,5 @@ def test_ctrl_c_ends_it_and_not_only_its_first_training(tmp_path):
         text=True,
         timeout=120,
     )
-    assert done.returncode == 130 and done.stdout == "" and "Traceback" not in done.stderr
+    assert done.returncode == status and done.stdout == "" and "Traceback" not in done.stderr
     assert not (tmp_path / "demo" / "breast-cancer").exists()

@@ -205,7 +205,8 @@ def test_what_is_under_way_is_answered_before_the_end(runs, data):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_the_command_takes_a_free_port_and_stops_when_told(runs, data):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_takes_a_free_port_and_stops_when_told(runs, data, number):
     code = "import sys; from metamae.cli import main; main(sys.argv[1:])"
     process = start(code, "serve", runs / "series", "--port", 0, "--device", "cpu")
     try:
@@ -216,7 +217,7 @@ def test_the_command_takes_a_free_port_and_stops_when_told(runs, data):
             said += line
         port = int(said.rpartition("127.0.0.1:")[2].split()[0])
         assert post(port, npy(np.load(data / "series.npz")["X"][:2]))[0] == 200
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, rest = process.communicate(timeout=60)
     finally:
         process.kill()

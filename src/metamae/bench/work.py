@@ -1,5 +1,6 @@
 """Cells of a benchmark are computed one after the other, or in several processes at once."""
 
+import contextlib
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -121,4 +122,6 @@ def _run(work: Work, cells: Sequence[Cell], threads: int, told: Connection) -> N
     import torch
 
     torch.set_num_threads(threads)
-    in_turn(work, cells, lambda cell, why: told.send((cell, why)))
+    # If whoever started this has been killed, there is nobody left to tell or to compute for.
+    with contextlib.suppress(BrokenPipeError):
+        in_turn(work, cells, lambda cell, why: told.send((cell, why)))

@@ -1,8 +1,12 @@
 """The commands and their one way to fail."""
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from cyclopts import App, CycloptsError
 
@@ -26,6 +30,10 @@ from metamae.cli.serve import serve
 from metamae.errors import MetaMAEError
 
 USER_MISTAKE = 2
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: as Ctrl-C it lets what is under way put things in order."""
 
 
 def package_version() -> str:
@@ -70,21 +78,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # times slower as soon as anything else runs on the machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
-        status = app(
-            arguments, exit_on_error=False, print_error=False, result_action="return_value"
-        )
-        sys.stdout.flush()
+        with _terminating():
+            status = app(
+                arguments, exit_on_error=False, print_error=False, result_action="return_value"
+            )
+            sys.stdout.flush()
     except CycloptsError as error:
         fail(str(error))
         sys.exit(USER_MISTAKE)
     except MetaMAEError as error:
         fail(str(error))
         sys.exit(USER_MISTAKE)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         fail("stopped")
-        sys.exit(130)
+        number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+        sys.exit(128 + number)
     except BrokenPipeError:
         # The reader of our output, e.g. `head`, has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """Let SIGTERM end a command as an exception: other processes that it started end with it."""
+    # Python lets only the main thread set handlers.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
