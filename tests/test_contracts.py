@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.nn.utils import clip_grad_norm_
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from cases import CASES, NETWORK, NUM, build, case, hides, objects, read, rng
 from metamae.decoder import DECODERS
@@ -20,8 +18,6 @@ from metamae.methods import METHODS
 from metamae.methods.base import Method
 from metamae.modalities import MODALITIES
 from metamae.schema import modality_settings, parts_of
-from metamae.training.optimizer import make_optimizer
-from metamae.training.settings import TrainSettings
 
 # Parameters that a loss need not reach: a mixture completes predictions by heads of its parts,
 # which a method that predicts no data has no use for.
@@ -90,50 +86,6 @@ def test_loss_is_finite_and_reaches_every_parameter(name, method, masking):
     if method not in RECONSTRUCTING:
         unreached = [key for key in unreached if not UNREACHED.fullmatch(key)]
     assert unreached == []
-
-
-@everywhere
-@every_method
-def test_in_half_precision_the_loss_is_nearly_the_same(name, method):
-    spec, batch = read(name)
-    model = build(spec, method)
-    exact = loss_of(model, batch).detach()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = loss_of(model, batch)
-    torch.testing.assert_close(loss.detach(), exact, rtol=0.1, atol=0.02)
-    loss.backward()
-    learnt = [value.grad for value in model.parameters() if value.grad is not None]
-    assert all(gradient.dtype == torch.float32 for gradient in learnt)
-    assert all(gradient.isfinite().all() for gradient in learnt)
-
-
-class NoWaiting(TorchDispatchMode):
-    """Refuses what makes the host wait for a device: to see a value, or a shape that follows."""
-
-    waits = re.compile(
-        r"aten::(_local_scalar_dense|is_nonzero|equal|nonzero|masked_select|unique|_unique"
-        r"|repeat_interleave\.Tensor)"
-    )
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        indices = args[1] if re.match(r"aten::_?index(_put_?)?(\.Tensor)?$", func.name()) else ()
-        marks = [i for i in indices if getattr(i, "dtype", None) == torch.bool]
-        assert not marks and not self.waits.match(func.name()), func.name()
-        return func(*args, **(kwargs or {}))
-
-
-@everywhere
-@every_method
-def test_a_step_never_waits_for_the_device(name, method):
-    spec, batch = read(name)
-    model = build(spec, method, network=replace(NETWORK, dropout=0.1))
-    optimizer = make_optimizer(model, TrainSettings())
-    with NoWaiting():
-        loss = loss_of(model, batch)
-        loss.backward()
-        norm = clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step(loss.isfinite() & norm.isfinite())
-        model.after_update(0.5, torch.tensor(True))
 
 
 @everywhere

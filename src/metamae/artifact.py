@@ -1,12 +1,16 @@
 """A run as a folder of plain data: config.toml, schema.json, model.safetensors and logs."""
 
+import json
 import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 
+from metamae.aside import Bad
 from metamae.atomic import make_folder, write_text_atomically
 from metamae.build import build_method
 from metamae.columns import Index
@@ -182,3 +186,34 @@ def fingerprint(records: Records, spec: Modality) -> str:
 def _evenly(length: int) -> Index:
     """At most 64 positions from all over a sequence."""
     return np.unique(np.linspace(0, length - 1, 64).astype(np.int64))
+
+
+def write_set_aside(folder: Path, found: Sequence[Bad]) -> Path:
+    """List the bad samples that were set aside, one JSON object per line; return the file.
+
+    Raises:
+        ArtifactError: If it cannot be written.
+    """
+    path = folder / SET_ASIDE
+    lines = [json.dumps(asdict(one), ensure_ascii=False) for one in found]
+    write_text_atomically(path, "".join(f"{line}\n" for line in lines))
+    return path
+
+
+def read_set_aside(folder: Path) -> list[Bad]:
+    """Undo `write_set_aside`; none if nothing was set aside.
+
+    Raises:
+        ArtifactError: If the file is damaged.
+    """
+    path = folder / SET_ASIDE
+    if not path.exists():
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [Bad(**json.loads(line)) for line in lines]
+    except (OSError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{path} must be the list of samples that this run set aside; got: {error}. Remove it "
+            f"to go on without."
+        ) from error

@@ -1,5 +1,6 @@
 """Bad samples: found, counted, listed, and set aside if the user allows so many."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from metamae.errors import DataError
@@ -44,6 +45,12 @@ class Aside:
         self.found.append(Bad(where, reason, sample))
         if len(self.found) > self.most + LOOKED_FOR:
             self.settle(source)
+
+    def add_new(self, found: Iterable[Bad]) -> bool:
+        """Note those that are not noted yet; say whether there were any."""
+        new = [one for one in found if one not in self.found]
+        self.found += new
+        return bool(new)
 
     @property
     def samples(self) -> list[int]:

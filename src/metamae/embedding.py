@@ -281,9 +281,10 @@ class _Tokens:
         self.vectors = [np.empty(0, dtype=np.float32)] * len(section.pieces)
 
     def add(self, index: Index, latent: torch.Tensor, padding: torch.Tensor | None) -> None:
+        vectors, there = latent.cpu().numpy(), None if padding is None else (~padding).cpu().numpy()
         for row, position in enumerate(index):
-            there = latent[row] if padding is None else latent[row][~padding[row]]
-            self.vectors[position] = there.cpu().numpy()
+            own = vectors[row] if there is None else vectors[row][there[row]]
+            self.vectors[position] = own.copy()  # or all of the batch would stay
         self.done += len(index)
 
     def part(self) -> Part:

@@ -6,11 +6,10 @@ import signal
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from command import start
+from command import children, start
 from metamae.bench.cell import BASELINES, Options
 from metamae.bench.problem import Problem
 from metamae.bench.run import CONTROL, bench
@@ -95,11 +94,6 @@ def test_a_command_that_is_ended_leaves_nothing_running(tmp_path, number):
         process.communicate()
     assert len(running) >= 2 and process.returncode == {15: 143, 9: -9}[number]
     assert "Traceback" not in said
-
-
-def children(pid):
-    """Processes that one has started."""
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def test_jobs_are_at_least_one(tmp_path):

@@ -61,6 +61,7 @@ def test_a_resumed_run_sets_the_same_aside(images, tmp_path):
     out = tmp_path / "run"
     assert pretrain(images, out, "--skip-bad", 3, steps=4, checkpoint_every=2).status == 0
     (out / "model.safetensors").unlink()
+    bad = listed(out)
     newest = max((out / "checkpoints").iterdir())
     if newest.is_dir():
         shutil.rmtree(newest)
@@ -70,6 +71,9 @@ def test_a_resumed_run_sets_the_same_aside(images, tmp_path):
     said = pretrain(images, out, "--resume", steps=4, checkpoint_every=2)
     assert said.status == 0, said.err
     assert metamae.load(out).finished
+    assert listed(out) == bad and len(bad) == 3
+    (out / "set_aside.jsonl").write_text("{}")
+    assert "must be the list of samples" in refused(pretrain(images, out, "--resume"))
 
 
 def test_a_schema_is_written_edited_and_taken(data, tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from command import children, running, start
 from metamae.aside import Aside
 from metamae.columns import Decoded
 from metamae.errors import DataError, TrainingError
@@ -18,6 +19,7 @@ from metamae.modalities.grid import Grid
 from metamae.readers import read
 from metamae.records import Records
 from metamae.training.batches import AHEAD, Batches, auto_workers, to_device
+from metamae.verbs.pretrain import _read_all
 
 from .runs import CPU, series
 
@@ -195,6 +197,16 @@ def test_bad_samples_are_set_aside_if_the_user_allows_it(workers):
     assert len(found.aside.found) == 2
 
 
+def test_a_bad_sample_among_those_held_out_is_set_aside_too():
+    found, bad = spoilt(2)
+    read = _read_all(found.spec, found.records, 4, found.aside)
+    assert sum(len(batch["cells"]) for batch in read) == 19
+    assert [one.sample for one in found.aside.found] == bad
+    found, _ = spoilt(0)
+    with pytest.raises(DataError, match="finite numbers"):
+        _read_all(found.spec, found.records, 4, found.aside)
+
+
 @pytest.mark.parametrize(("most", "num_bad"), [(0, 1), (1, 2)])
 def test_one_bad_sample_too_many_stops_the_run(most, num_bad):
     found, _ = spoilt(most, 0, num_bad)
@@ -211,6 +223,39 @@ def test_a_worker_that_dies_is_no_mystery(monkeypatch):
     next(stream)  # read in this process
     with pytest.raises(TrainingError, match=r"Train\.workers = 1 processes .* workers=0 would do"):
         next(stream)
+
+
+READS = """
+import sys, time
+import numpy as np, torch
+from metamae.modalities.grid import Grid
+from metamae.records import Records
+from metamae.training.batches import Batches
+if __name__ == "__main__":
+    records = Records({"X": np.random.default_rng(0).normal(size=(40, 2, 16))}, "x")
+    spec, _ = Grid.infer(records, np.random.default_rng(0), axes=1, cell=2)
+    stream = Batches(spec, records, batch_size=8, seed=0, workers=2).start(0, torch.device("cpu"))
+    next(stream), next(stream)
+    print("reading", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what runs is read from /proc")
+def test_workers_end_with_a_run_that_is_killed():
+    process = start(READS)
+    try:
+        assert process.stdout.readline() == "reading\n"
+        workers = children(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 30
+    while any(running(pid) for pid in workers):
+        assert time.monotonic() < deadline, workers
+        time.sleep(0.05)
+    process.communicate()
 
 
 def test_batches_larger_than_the_first_come_all_the_same():

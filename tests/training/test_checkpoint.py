@@ -240,3 +240,14 @@ def test_the_weights_need_their_file(data, tmp_path):
     run = make_run()
     with pytest.raises(ArtifactError, match=r"got no model.safetensors.*--resume"):
         load_model(tmp_path, run.method)
+
+
+def test_a_checkpoint_of_another_kind_of_device_is_no_damage(tmp_path):
+    run = make_run(tmp_path, steps=2)
+    run.train()
+    path = latest(tmp_path / "checkpoints")
+    state, progress = load(path)
+    state["rng"] = torch.zeros(16, dtype=torch.uint8)  # as long as that of a GPU
+    save(tmp_path / "checkpoints", state, progress, keep=2)
+    with pytest.raises(ArtifactError, match=r"the kind on which .* got cpu\. --device cuda would"):
+        make_run(tmp_path, steps=4, resume=True)

@@ -293,6 +293,19 @@ def test_signals_are_left_alone_where_nothing_could_be_saved():
     assert seen == [before]
 
 
+def test_a_signal_in_the_last_step_stops_nothing(tmp_path):
+    run = make_run(tmp_path, steps=2)
+    step = run.step
+
+    def last(batch):
+        if run.progress.step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(batch)
+
+    run.step = last
+    assert run.train().interrupted is None
+
+
 def test_training_works_in_a_thread(tmp_path):
     # Where Python lets nobody catch signals.
     run = make_run(tmp_path, steps=2)

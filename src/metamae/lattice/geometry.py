@@ -234,7 +234,9 @@ def regions_of(counts: tuple[int, ...], parts: int) -> Index:
 
 def cells_along(size: Tensor, cell: tuple[int, ...]) -> Tensor:
     """Cells along each axis of lattices of different sizes: (B, axes) -> (B, axes)."""
-    return (size + (size.new_tensor(cell) - 1)).div(size.new_tensor(cell), rounding_mode="floor")
+    # With plain numbers: a tensor made of `cell` would have to be brought to the device first.
+    along = [(size[:, axis] + step - 1) // step for axis, step in enumerate(cell)]
+    return torch.stack(along, dim=1)
 
 
 def places(counts: Tensor, num_tokens: int) -> Tensor:

@@ -289,8 +289,8 @@ class MixtureTokenizer(Tokenizer):
             assert own.places is not None  # every part gives them
             places.append(slot.filled(own.places + mark))
             near.append(own.neighbours)
-        numbers = [slot.number for slot in slots for _ in range(slot.places)]
-        fields = torch.tensor(numbers, device=values[0].device)
+        device = values[0].device
+        fields = torch.cat([torch.full((s.places,), s.number, device=device) for s in slots])
         padding = ~batch["valid"] if "valid" in batch else None
         return Tokens(join(values), join_neighbours(slots, near), padding, fields, join(places))
 

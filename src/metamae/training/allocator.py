@@ -10,10 +10,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-# Numbers of two settings in glibc's malloc.h, their defaults, and "never".
+# Numbers of two settings in glibc's malloc.h, and "never".
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-DEFAULT = 128 * 1024
 NEVER = 2**31 - 1
+# Afterwards blocks from so many bytes on are given back, and twice as many that lie free: up to
+# this glibc raises its threshold by itself until somebody sets it.
+LARGE = 32 * 2**20
 
 
 @contextlib.contextmanager
@@ -26,17 +28,16 @@ def freed_memory_kept() -> Iterator[None]:
     if libc is None:
         yield
         return
-    _set(libc, NEVER)
+    # Older ones take nothing above LARGE.
+    if not libc.mallopt(M_MMAP_THRESHOLD, NEVER):
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
+    libc.mallopt(M_TRIM_THRESHOLD, NEVER)
     try:
         yield
     finally:
-        _set(libc, DEFAULT)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
+        libc.mallopt(M_TRIM_THRESHOLD, 2 * LARGE)
         libc.malloc_trim(0)
-
-
-def _set(libc: Any, threshold: int) -> None:
-    libc.mallopt(M_MMAP_THRESHOLD, threshold)
-    libc.mallopt(M_TRIM_THRESHOLD, threshold)
 
 
 def _glibc() -> Any:

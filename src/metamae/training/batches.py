@@ -1,5 +1,6 @@
 """Samples in a random order, a batch at a time, read while the batch before is learnt from."""
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -8,6 +9,7 @@ from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from metamae.types import Batch
 
 AHEAD = 2  # batches that each worker reads ahead
 MOST_WORKERS = 8
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 class Batches:
@@ -108,7 +111,7 @@ class Batches:
             try:
                 while True:
                     while len(coming) <= AHEAD:
-                        coming.append(pool.submit(self._read, number))
+                        coming.append(pool.submit(self._read_for, device, number))
                         number += 1
                     yield to_device(self._keep(*coming.popleft().result()), device)
             finally:
@@ -126,7 +129,7 @@ class Batches:
         # A fork shares the data, memory maps included, where any other start would copy them.
         context = multiprocessing.get_context("fork")
         pool = ProcessPoolExecutor(
-            self.workers, context, initializer=_begin, initargs=(self, slots)
+            self.workers, context, initializer=_begin, initargs=(self, slots, os.getpid())
         )
         with pool:
             try:
@@ -153,23 +156,33 @@ class Batches:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def _read(self, number: int) -> tuple[Batch, list[Bad]]:
-        index, bad = self.index(number), Aside(self.aside.most)
-        while True:
-            try:
-                return self.spec.batch(self.records, index), bad.found
-            except DataError as error:
-                index = without_bad(self.records, index, error, bad)
-                bad.settle(self.records.source)
-                if len(index) == 0:
-                    raise
+        bad = Aside(self.aside.most)
+        return read_good(self.spec, self.records, self.index(number), bad), bad.found
+
+    def _read_for(self, device: torch.device, number: int) -> tuple[Batch, list[Bad]]:
+        batch, bad = self._read(number)
+        return pinned(batch, device), bad
 
     def _keep(self, batch: Batch, bad: list[Bad]) -> Batch:
-        for one in bad:
-            if one not in self.aside.found:
-                self.aside.found.append(one)
-        if bad:
+        if self.aside.add_new(bad):
             self.aside.settle(self.records.source)
         return batch
+
+
+def read_good(spec: Modality, records: Records, index: Index, aside: Aside) -> Batch:
+    """Read samples, and note the bad ones in place of reading them.
+
+    Raises:
+        DataError: If there are more bad samples than allowed, or no others.
+    """
+    while True:
+        try:
+            return spec.batch(records, index)
+        except DataError as error:
+            index = without_bad(records, index, error, aside)
+            aside.settle(records.source)
+            if len(index) == 0:
+                raise
 
 
 def without_bad(records: Records, index: Index, error: DataError, aside: Aside) -> Index:
@@ -202,13 +215,22 @@ _Sent = tuple[list[Placed] | dict[str, Any], list[Bad]]
 _mine: tuple[Batches, Slots] | None = None  # in a worker: what it reads, and where it puts it
 
 
-def _begin(batches: Batches, slots: Slots) -> None:
+def _begin(batches: Batches, slots: Slots, parent: int) -> None:
     global _mine
     _mine = batches, slots
     # A signal to the whole group is the parent's to answer; it ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _end_with(parent)
     torch.set_num_threads(1)
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel end this process when its parent has been killed and can no longer do so."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it has gone before the kernel was asked
+            os._exit(1)
 
 
 def _read_here(number: int, slot: int) -> _Sent:
@@ -220,8 +242,27 @@ def _read_here(number: int, slot: int) -> _Sent:
     return (arrays if placed is None else placed), bad
 
 
+def pinned(batch: Batch, device: torch.device) -> Batch:
+    """Put a batch where a GPU can copy it from by itself; nothing happens for a CPU."""
+    return {k: v.pin_memory() for k, v in batch.items()} if device.type == "cuda" else batch
+
+
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """Move a batch; nothing happens on a CPU."""
+    """Move a batch, on a GPU beside what it computes; nothing happens on a CPU."""
     if device.type == "cpu":
         return batch
-    return {k: v.pin_memory().to(device, non_blocking=True) for k, v in batch.items()}
+    if device.type != "cuda":
+        return {k: v.to(device) for k, v in batch.items()}
+    copying, computing = _copying(device), torch.cuda.current_stream(device)
+    with torch.cuda.stream(copying):
+        moved = {k: v.to(device, non_blocking=True) for k, v in pinned(batch, device).items()}
+    computing.wait_stream(copying)
+    for value in moved.values():
+        value.record_stream(computing)  # its memory is not given away while that is at it
+    return moved
+
+
+@cache
+def _copying(device: torch.device) -> torch.cuda.Stream:
+    """Return the one stream on which batches are copied: each has a memory of its own."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -73,7 +73,18 @@ def restore(
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
     if rng is not None:
-        rng.set_state(state["rng"].clone())
+        _restore_draws(state["rng"], rng)
+
+
+def _restore_draws(state: Tensor, rng: torch.Generator) -> None:
+    own = rng.device.type
+    if len(state) != len(rng.get_state()):
+        raise ArtifactError(
+            f"A run must go on on a device of the kind on which it was begun, since each draws "
+            f"other random numbers; got {own}. --device {'cuda' if own == 'cpu' else 'cpu'} would "
+            f"do."
+        )
+    rng.set_state(state.clone())
 
 
 def save(folder: Path, state: State, progress: Progress, keep: int) -> Path:

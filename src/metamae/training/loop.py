@@ -19,6 +19,7 @@ from metamae.training.allocator import freed_memory_kept
 from metamae.training.batches import Batches, to_device
 from metamae.training.checkpoint import Progress, State
 from metamae.training.compiling import compile_blocks
+from metamae.training.flag import Flag
 from metamae.training.health import effective_rank, spread
 from metamae.training.interrupt import Interrupt
 from metamae.training.log import MetricsLog
@@ -32,6 +33,8 @@ MOST_ROLLBACKS = 3
 LAG = {"cuda": 1}
 """Steps by type of device that are computed before their losses are looked at. Elsewhere none: the
 host computes itself and has nothing to wait for."""
+LEAST = 1e-4
+"""Share of a run of limited time that its first step counts as."""
 Observer = Callable[[Progress, float, dict[str, Any]], None]
 """Called after each step with progress, the share of the run that is done, and new metrics."""
 
@@ -59,12 +62,14 @@ class Taken:
         batch: What it learnt from.
         drawn: Number of that batch in the run, counted from 1.
         fine: Whether loss and gradient are finite, (). If not, nothing was learnt.
+        counted: The same, to be looked at.
         logs: Its scalars.
     """
 
     batch: Batch
     drawn: int
     fine: torch.Tensor
+    counted: Flag
     logs: dict[str, torch.Tensor]
 
 
@@ -175,7 +180,9 @@ class Run:
                 self.save()
         if self.log is not None:
             self.log.close()
-        return Outcome(progress=self.progress, interrupted=interrupt.signal, health=self.health)
+        # A signal that came when nothing was left to do has stopped nothing.
+        stopped = None if self.done >= 1 else interrupt.signal
+        return Outcome(progress=self.progress, interrupted=stopped, health=self.health)
 
     def advance(self, batch: Batch, since: float) -> dict[str, Any] | None:
         """Learn from a batch; return what was logged, or None if no step was counted.
@@ -211,7 +218,7 @@ class Run:
         counted = False
         while len(self.waiting) > leave:
             taken = self.waiting.popleft()
-            counted = bool(taken.fine)
+            counted = bool(taken.counted)
             if counted:
                 self.bad = 0
                 self.progress.step += 1
@@ -237,13 +244,13 @@ class Run:
             buffer.copy_(torch.where(fine, buffer, old))
         self.optimizer.step(fine)
         logs = {"loss": step.loss.detach(), "gradient": norm.detach(), **step.logs}
-        return Taken(batch, self.progress.drawn, fine, logs)
+        return Taken(batch, self.progress.drawn, fine, Flag(fine), logs)
 
     @property
     def next_done(self) -> float:
         """Share of the run at the end of the coming step, so that no step has rate 0."""
         if self.total is None:
-            return self.done
+            return max(self.done, LEAST)
         return (self.progress.step + len(self.waiting) + 0.5) / self.total
 
     def skip(self, taken: Taken) -> None:

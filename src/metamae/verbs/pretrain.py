@@ -1,10 +1,10 @@
 """Learn an encoder from unlabelled data."""
 
-import json
+import contextlib
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,9 @@ import torch
 
 from metamae import artifact
 from metamae.aside import Aside
-from metamae.atomic import write_text_atomically
 from metamae.checks import check_at_least
 from metamae.config import Choices, Config, choose, resolve
-from metamae.errors import ConfigError
+from metamae.errors import ConfigError, DataError
 from metamae.indexing import AllBut
 from metamae.modalities.base import Modality
 from metamae.networks.attention import kernel
@@ -26,7 +25,7 @@ from metamae.records import Records
 from metamae.resuming import check_same
 from metamae.schema import Schema
 from metamae.schema_file import read_schema_file
-from metamae.training.batches import Batches
+from metamae.training.batches import Batches, read_good
 from metamae.training.loop import Observer, Outcome, Run
 from metamae.training.order import blocks_of_records
 from metamae.training.precision import choose_precision
@@ -37,6 +36,10 @@ from metamae.vetting import MOST_LOOKED_AT, vet, without_samples
 
 log = logging.getLogger("metamae")
 MOST_HELD_OUT = 1024
+MOST_CHECKED = 2**16
+"""Tokens of the held-out samples on which a check is made, if they are as long as the longest: the
+checks of long samples would take as long as the steps between them."""
+FEWEST_CHECKED = 64
 FEWEST_TO_HOLD_OUT = 50
 
 
@@ -97,8 +100,9 @@ def pretrain(
     records = choices.read(data, field=field, skip_bad=skip_bad)
     ignore = declared.ignored(records) if declared else list(ignore)
     aside = Aside(skip_bad, list(records.aside))
-    if began is not None:
+    if began is not None and folder is not None:
         config, known = began
+        aside.add_new(artifact.read_set_aside(folder))
         records = without_samples(records, config.data["set_aside"])
         check_same(config, known, records, given, ignore)
     else:
@@ -223,9 +227,7 @@ def _tell_aside(folder: Path | None, aside: Aside) -> None:
     if folder is None:
         log.warning("%d bad samples were set aside: %s", len(aside.found), aside.found[0])
         return
-    lines = [json.dumps(asdict(one), ensure_ascii=False) for one in aside.found]
-    path = folder / artifact.SET_ASIDE
-    write_text_atomically(path, "".join(f"{line}\n" for line in lines))
+    path = artifact.write_set_aside(folder, aside.found)
     log.warning("%d bad samples were set aside; %s lists them", len(aside.found), path)
 
 
@@ -249,7 +251,8 @@ def _batches(
         group_by_length=config.train.group_by_length,
     )
     rng = np.random.default_rng([config.seed, 2])
-    return batches, _read_all(spec, held_out.sample(MOST_HELD_OUT, rng), size)
+    most = max(FEWEST_CHECKED, min(MOST_HELD_OUT, MOST_CHECKED // spec.num_tokens))
+    return batches, _read_all(spec, held_out.sample(most, rng), size, aside)
 
 
 def num_held_out(num_samples: int, share: float) -> int:
@@ -272,16 +275,19 @@ def total_steps(settings: TrainSettings, per_pass: int) -> int | None:
     return settings.steps
 
 
-def _read_all(spec: Modality, records: Records, batch_size: int) -> list[Batch]:
+def _read_all(spec: Modality, records: Records, batch_size: int, aside: Aside) -> list[Batch]:
     if not len(records):
         return []
     # Samples of like length together, so that little is padding; those that are stored in blocks
     # as they stand, or each block would be read many times.
-    sizes = spec.rough_sizes(records) if blocks_of_records(records) is None else None
+    sizes = None
+    with contextlib.suppress(DataError):  # of a bad sample, which is noted when it is read
+        sizes = spec.rough_sizes(records) if blocks_of_records(records) is None else None
     positions = np.arange(len(records)) if sizes is None else np.argsort(sizes, kind="stable")
     parts = np.array_split(positions, math.ceil(len(positions) / batch_size))
     # A contrast needs two samples.
-    return [spec.batch(records, part) for part in parts if len(part) >= 2]
+    read = [read_good(spec, records, part, aside) for part in parts if len(part) >= 2]
+    return [batch for batch in read if len(next(iter(batch.values()))) >= 2]
 
 
 def _first_line(device: torch.device, config: Config, spec: Modality) -> str:
