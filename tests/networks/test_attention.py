@@ -117,3 +117,17 @@ def test_padding_is_never_attended_to(form, twice):
     out = attend(q, k, v, padded(), twice=twice)
     k2, v2 = (x.detach().masked_fill(padded()[:, None, :, None], 7.0) for x in (k, v))
     torch.testing.assert_close(attend(q, k2, v2, padded(), twice=twice), out)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize(("queries", "keys"), [(9, 9), (3, 9), (17, 5), (16, 21)])
+def test_what_is_looked_at_is_the_same_at_every_place_of_a_batch(queries, keys, gaps):
+    B = 64
+    one = torch.randn(3, 1, 2, max(queries, keys), 8, generator=rng())
+    q, k, v = one.expand(3, B, 2, -1, 8).contiguous()
+    q, k, v = q[:, :, :queries].contiguous(), k[:, :, :keys], v[:, :, :keys]
+    padding = (torch.arange(keys) >= keys - 2).expand(B, keys) if gaps else None
+    with torch.no_grad():
+        found = attend(q, k, v, padding, twice=False)
+    assert torch.equal(found, found[:1].expand_as(found))
+    torch.testing.assert_close(found, attend(q, k, v, padding, twice=True))

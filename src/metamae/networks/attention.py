@@ -17,6 +17,10 @@ LONG = 384
 # Below this many keys, PyTorch's softmax over the last axis takes 10 to 30 times as long on a CPU
 # (its vectors hold 16 numbers) as over the last but one; few visible tokens are the usual case.
 FEW_KEYS = 16
+# On some CPUs (AMD's, with MKL) the last digit of a small product depends on where its matrices
+# begin in memory, and so on their places in the batch. Matrices of a multiple of so many rows and
+# columns all begin alike.
+ALIKE = 8
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None, *, twice: bool) -> Tensor:
@@ -33,7 +37,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None, *, twice: bo
         (B, heads, N, D / heads).
     """
     if kernel(q.device.type, k.shape[2], twice=twice) == "explicit":
-        return _explicit(q, k, v, padding)
+        # What is not learnt from is looked at: there a sample's companions must not show.
+        return _explicit(q, k, v, padding) if torch.is_grad_enabled() else _alike(q, k, v, padding)
     there = None if padding is None else ~padding[:, None, None, :]  # (B, 1, 1, M)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=there)
 
@@ -41,6 +46,18 @@ def attend(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None, *, twice: bo
 def kernel(device: str, num_keys: int, *, twice: bool) -> str:
     """Name the form that `attend` uses: "explicit" or "fused"."""
     return "explicit" if twice or (device == "cpu" and num_keys < LONG) else "fused"
+
+
+def _alike(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None) -> Tensor:
+    """Compute the same with queries and keys filled up to a multiple of `ALIKE`."""
+    N, M = q.shape[2], k.shape[2]
+    if M % ALIKE:
+        if padding is None:
+            padding = torch.zeros(k.shape[0], M, dtype=torch.bool, device=k.device)
+        padding = F.pad(padding, (0, -M % ALIKE), value=True)
+    q = F.pad(q, (0, 0, 0, -N % ALIKE))
+    k, v = (F.pad(x, (0, 0, 0, -M % ALIKE)) for x in (k, v))
+    return _explicit(q, k, v, padding)[:, :, :N]
 
 
 def _explicit(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None) -> Tensor:
