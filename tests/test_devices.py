@@ -70,11 +70,7 @@ def test_a_step_never_waits_for_the_device(name, method):
 
 
 class OneDevice(TorchDispatchMode):
-    """Refuses tensors of another device than "meta", single numbers excepted.
-
-    To bring one there is refused too: what a step makes of Python's numbers the host would have to
-    send, and to wait until all that was begun before has been done.
-    """
+    """Refuses tensors of another device than "meta", single numbers excepted."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor) and x.ndim]
@@ -84,9 +80,16 @@ class OneDevice(TorchDispatchMode):
 
 
 class Ungenerated(TorchFunctionMode):
-    """Draws without a generator, since there is none for "meta"."""
+    """Draws without a generator, since there is none for "meta", and sends nothing to the device.
+
+    What a step makes of Python's numbers the host would have to send, and to wait until all that
+    was begun before has been done.
+    """
+
+    sending = (torch.tensor, torch.as_tensor, torch.from_numpy, torch.Tensor.new_tensor)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
+        assert func not in self.sending, func
         return func(*args, **{k: v for k, v in (kwargs or {}).items() if k != "generator"})
 
 
