@@ -202,7 +202,7 @@ def test_the_size_is_that_of_the_run_proper(brief, monkeypatch):
     monkeypatch.setattr(short_runs, "pretrain", noted)
     wanted = lambda *, minutes, **others: "small" if minutes and minutes > 0.2 else "tiny"  # noqa: E731
     monkeypatch.setattr("metamae.config.auto_size", wanted)
-    tuned = tune(TABLE, settings={**TINY, "minutes": 0.3})
+    tuned = tune(TABLE, settings={**TINY, "minutes": 0.6})
     assert tuned.settings["size"] == "small" and set(sizes) == {"small"}
 
 
