@@ -140,16 +140,19 @@ def measure(shape: str, size: str, scale: float) -> None:
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("shapes", nargs="*", choices=[*SHAPES, []], default=list(SHAPES))
+    parser.add_argument("shapes", nargs="*", help=", ".join(SHAPES))
     parser.add_argument("--size", default="small")
     parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of samples")
     chosen = parser.parse_args()
+    # `choices` would refuse that there are none.
+    if unknown := set(chosen.shapes) - set(SHAPES):
+        parser.error(f"shapes must be of {', '.join(SHAPES)}; got {', '.join(sorted(unknown))}")
     print(
         f"torch {torch.__version__}, {torch.get_num_threads()} threads, size {chosen.size}, "
         f"embed with {TOKENS['cpu']} tokens at a time"
     )
     print("shape    samples   embed/s encoder/s  share   encoder alone by tokens of a batch")
-    for shape in chosen.shapes:
+    for shape in chosen.shapes or SHAPES:
         measure(shape, chosen.size, chosen.scale)
 
 

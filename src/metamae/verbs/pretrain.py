@@ -39,7 +39,7 @@ MOST_HELD_OUT = 1024
 MOST_CHECKED = 2**16
 """Tokens of the held-out samples on which a check is made, if they are as long as the longest: the
 checks of long samples would take as long as the steps between them."""
-FEWEST_CHECKED = 64
+FEWEST_CHECKED = 64  # samples, however long they are
 FEWEST_TO_HOLD_OUT = 50
 
 
