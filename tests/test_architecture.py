@@ -37,6 +37,7 @@ LAYERS = {
     "columns": 2,
     "files": 2,
     "nearest": 3,
+    "decoded": 3,
     "records": 3,
     "challenge": 4,
     "guess": 4,
@@ -90,8 +91,8 @@ LAYERS = {
 # What reads or judges saved numbers needs no network, and must not wait for one to load.
 FREE_OF_TORCH = set(
     """
-    errors version atomic extras registry indexing aside checks columns files records sources
-    measured vocabulary guess suspicions windows readers report scoring evaluation
+    errors version atomic extras registry indexing aside checks columns decoded files records
+    sources measured vocabulary guess suspicions windows readers report scoring evaluation
     challenge layouts pocket recipe division anomaly nearest episodes
     """.split()
 )

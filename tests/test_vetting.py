@@ -1,11 +1,15 @@
 """Bad samples are found before training, listed, and left out if so many are allowed."""
 
+import logging
+import os
+import signal
+
 import numpy as np
 import pytest
 
 from metamae.aside import LISTED, Aside
-from metamae.columns import Decoded
-from metamae.errors import DataError
+from metamae.decoded import Decoded
+from metamae.errors import DataError, TrainingError
 from metamae.records import Records
 from metamae.schema import infer_schema
 from metamae.vetting import look_through, vet, without_samples
@@ -61,23 +65,85 @@ def test_a_bad_sample_is_known_in_any_subset_and_order():
     assert good.index.tolist() == [n for n in range(29, -1, -1) if n != 6]
 
 
-def test_files_that_cannot_be_decoded_are_found(tmp_path):
-    paths = [tmp_path / f"{n}.bin" for n in range(40)]
+def files(tmp_path, bad, num=40):
+    paths = [tmp_path / f"{n}.bin" for n in range(num)]
 
     def decode(path):
         number = int(path.stem)
-        if number in (5, 31):
+        if number in bad:
             raise DataError(f"{path} must be whole. Remove it.")
         return np.random.default_rng(number).normal(size=(1, 20))
 
     column = Decoded(paths, decode, np.dtype(float), (1, 20))
-    records = Records({"X": column}, "folder", names=[path.name for path in paths])
-    good, _, aside = run(records, most=2)
-    assert aside.samples == [5, 31] and len(good) == 38
-    assert [one.where for one in sorted(aside.found, key=lambda one: one.sample)] == [
-        "folder, 5.bin",
-        "folder, 31.bin",
-    ]
+    return Records({"X": column}, "folder", names=[path.name for path in paths])
+
+
+@pytest.mark.parametrize("workers", [0, 2, None])
+def test_files_that_cannot_be_decoded_are_found(tmp_path, workers):
+    good, _, aside = run(files(tmp_path, [5, 71, 73], num=100), most=3, workers=workers)
+    assert aside.samples == [5, 71, 73] and len(good) == 97
+    assert {one.where for one in aside.found} == {
+        f"folder, {number}.bin" for number in aside.samples
+    }
+
+
+def test_processes_list_the_same_bad_samples_in_the_same_order(tmp_path):
+    spec = infer_schema(files(tmp_path, [])).modality
+    broken = files(tmp_path, range(3, 190, 7), num=200)
+    found = []
+    for workers in (0, 2):
+        aside = Aside(50)
+        look_through(spec, broken, aside, 200, workers=workers)
+        found.append(aside.found)
+    assert found[0] == found[1] and len(found[0]) == 27
+    with pytest.raises(DataError, match=r"at most 1 bad samples .* got 1\d"):
+        look_through(spec, broken, Aside(1), 200, workers=2)
+
+
+def test_a_process_that_is_ended_is_named(tmp_path):
+    records = files(tmp_path, [], num=100)
+    spec, parent, decode = infer_schema(records).modality, os.getpid(), records["X"].decode
+
+    def kill(path):
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return decode(path)
+
+    records["X"].decode = kill
+    with pytest.raises(TrainingError, match=r"Train\.workers = 2 processes .* workers=0 would do"):
+        look_through(spec, records, Aside(), 100, workers=2)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_search_ends_in_time_and_says_so(tmp_path, workers, caplog, monkeypatch):
+    spec = infer_schema(files(tmp_path, [])).modality
+    records = files(tmp_path, [70], num=100)
+    monkeypatch.setattr("metamae.vetting.PATIENCE", 0.0)
+    aside = Aside(1)
+    with caplog.at_level(logging.INFO, "metamae"):
+        look_through(spec, records, aside, 100, seconds=0.0, workers=workers)
+    assert not aside.found
+    assert caplog.messages == ["looked for bad samples in 32 of 100, as time allows"]
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "metamae"):
+        look_through(spec, records, aside, 100, workers=workers)
+    assert aside.samples == [70]
+    assert caplog.messages == ["looking for bad samples first: 32 of 100 so far"]
+
+
+def test_large_samples_are_read_few_at_a_time(monkeypatch):
+    records, sizes = series(100), []
+    spec = infer_schema(records).modality
+    batch = type(spec).batch
+
+    def noted(self, records, index):
+        sizes.append(len(index))
+        return batch(self, records, index)
+
+    monkeypatch.setattr(type(spec), "batch", noted)
+    monkeypatch.setattr("metamae.vetting.AT_ONCE", 7 * 4 * 2 * 16 + 3)
+    look_through(spec, records, Aside(), 100)
+    assert sizes == [1] + 14 * [7] + [1]
 
 
 def test_errors_about_no_sample_are_raised():

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cases import objects
-from metamae.columns import Chain, Decoded, Subset, stretch_of
+from metamae.columns import Chain, Subset, stretch_of
+from metamae.decoded import Decoded
 from metamae.errors import ConfigError
 from metamae.records import Records
 from metamae.windows import cut, windows

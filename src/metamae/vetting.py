@@ -1,19 +1,28 @@
 """Find bad samples before they can stop a run that has begun."""
 
-from collections.abc import Callable, Sequence
+import logging
+import math
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 
 import numpy as np
 
-from metamae.aside import LISTED, Aside
+from metamae.aside import LISTED, Aside, Bad
+from metamae.columns import Index, decodes
 from metamae.errors import DataError
 from metamae.indexing import AllBut
 from metamae.modalities.base import Modality
 from metamae.records import Records
 from metamae.schema import Schema
 from metamae.training.batches import without_bad
+from metamae.training.processes import auto_workers, processes
 
-CHUNK = 256  # samples that are read at once
+log = logging.getLogger("metamae")
+CHUNK, CHUNK_OF_DECODED = 256, 32  # samples that are read between two looks at the clock
+AT_ONCE = 2**26  # bytes of samples that are read at once
 MOST_LOOKED_AT = 100_000  # samples that are read once before training
+PATIENCE = 5.0  # seconds after which a user is told what is going on
 
 
 def vet(
@@ -22,6 +31,8 @@ def vet(
     aside: Aside,
     *,
     most: int = MOST_LOOKED_AT,
+    seconds: float = math.inf,
+    workers: int | None = 0,
 ) -> tuple[Records, Schema]:
     """Infer a schema and read the samples once, leaving out the bad ones.
 
@@ -32,6 +43,8 @@ def vet(
         infer: Records -> schema; it raises DataError where a sample is bad.
         aside: How many samples may be left out.
         most: Samples to read, from all over the data.
+        seconds: After so many, no more are read.
+        workers: Processes that read; 0 to read here, None for as many as pay.
 
     Returns:
         The good samples, and their schema.
@@ -50,27 +63,70 @@ def vet(
             if len(index) < 2:
                 raise
             good = good.subset(index)
-    good = look_through(schema.modality, good, aside, most)
+    good = look_through(schema.modality, good, aside, most, seconds=seconds, workers=workers)
     aside.settle(records.source)
     return good, schema
 
 
-def look_through(spec: Modality, records: Records, aside: Aside, most: int) -> Records:
-    """Read samples once, note the bad ones in `aside`, and return the others."""
+def look_through(
+    spec: Modality,
+    records: Records,
+    aside: Aside,
+    most: int,
+    *,
+    seconds: float = math.inf,
+    workers: int | None = 0,
+) -> Records:
+    """Read samples once, note the bad ones in `aside`, and return the others; see `vet`."""
     evenly = np.unique(np.linspace(0, len(records) - 1, most).astype(np.int64))
     positions = np.arange(len(records)) if len(records) <= most else evenly
-    some = records.only(spec.columns).subset(positions)
-    pieces, _ = spec.unfold(some)
-    for start in range(0, len(pieces), CHUNK):
-        index = np.arange(start, min(start + CHUNK, len(pieces)))
-        while len(index):
-            try:
-                spec.batch(pieces, index)
+    pieces, _ = spec.unfold(records.only(spec.columns).subset(positions))
+    began, told = time.monotonic(), False
+    with closing(_search(spec, pieces, aside.most + LISTED, workers)) as searched:
+        for done, bad in searched:
+            aside.add_new(bad)
+            _give_up_in_time(aside, records.source)
+            passed = time.monotonic() - began
+            if passed > seconds and done < len(pieces):
+                log.info("looked for bad samples in %d of %d, as time allows", done, len(pieces))
                 break
-            except DataError as error:
-                index = without_bad(pieces, index, error, aside)
-                _give_up_in_time(aside, records.source)
+            if passed > PATIENCE and not told:
+                log.info("looking for bad samples first: %d of %d so far", done, len(pieces))
+                told = True
     return without_samples(records, aside.samples)
+
+
+def _search(
+    spec: Modality, records: Records, limit: int, workers: int | None
+) -> Generator[tuple[int, list[Bad]], None, None]:
+    """Yield how many samples were read so far, and the bad ones that are new."""
+    if workers is None:
+        workers = auto_workers(records)
+        workers += workers > 0  # this process only waits for them
+    size = CHUNK_OF_DECODED if any(map(decodes, records.columns.values())) else CHUNK
+    chunks = [np.arange(n, min(n + size, len(records))) for n in range(0, len(records), size)]
+    if workers == 0 or len(chunks) < 2:
+        for chunk in chunks:
+            yield int(chunk[-1]) + 1, _bad_among(spec, records, limit, chunk)
+        return
+    with processes(workers, spec, records, limit) as submit:
+        coming = [submit(_bad_among, chunk) for chunk in chunks]
+        for chunk, found in zip(chunks, coming, strict=True):
+            yield int(chunk[-1]) + 1, found.result()
+
+
+def _bad_among(spec: Modality, records: Records, limit: int, index: Index) -> list[Bad]:
+    """Read samples, few at a time if they are large, and return the bad ones, `limit` at most."""
+    found, num = Aside(limit), 1
+    while len(index) and len(found.found) < limit:
+        some, index = index[:num], index[num:]
+        try:
+            batch = spec.batch(records, some)
+        except DataError as error:
+            index = np.concatenate([without_bad(records, some, error, found), index])
+        else:
+            num = max(1, AT_ONCE * len(some) // sum(value.nbytes for value in batch.values()))
+    return found.found
 
 
 def without_samples(records: Records, samples: Sequence[int]) -> Records:

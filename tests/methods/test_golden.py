@@ -122,7 +122,8 @@ class Case:
             from metamae.lattice.geometry import to_cells
 
             spec = SPECS[name]
-            self.batch = {"cells": to_cells(x, spec.counts, spec.cell)}
+            cells = to_cells(x.numpy(), spec.counts, spec.cell)
+            self.batch = {"cells": torch.from_numpy(cells)}
             torch.testing.assert_close(self.batch["cells"], self.io["target"], rtol=0, atol=0)
         self.mask = Mask(self.io["mask"] > 0, self.io["ids_keep"])
         self.tokens = backbone.tokenizer.embed(self.batch)

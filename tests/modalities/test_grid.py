@@ -6,6 +6,7 @@ import torch
 
 from cases import objects
 from metamae.errors import ConfigError, DataError
+from metamae.lattice.geometry import lay
 from metamae.lattice.scaled import STATISTICS_FROM
 from metamae.modalities.grid import Grid
 from metamae.records import Records
@@ -49,6 +50,23 @@ def test_training_data_come_out_with_mean_0_and_deviation_1():
     by_channel = cells.view(50, spec.num_tokens, -1, 3)
     assert by_channel.mean(dim=(0, 1, 2)).abs().max() < 1e-5
     assert (by_channel.std(dim=(0, 1, 2)) - 1).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i4", "u8", "f2", "f4", ">f8", "?"])
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("channels", ["first", "last"])
+def test_cells_are_those_of_samples_that_are_scaled_first(dtype, gaps, channels):
+    x = np.random.default_rng(0).integers(0, 200, (12, 2, 10, 9)).astype(dtype)
+    if gaps and x.dtype.kind == "f":
+        x[3, 1, 4:, 5] = x[4, 0] = np.nan
+    spec, _ = infer(x if channels == "first" else np.moveaxis(x, 1, -1), axes=2, layout=channels)
+    mean, std = (np.array(v).reshape(2, 1, 1) for v in (spec.mean, spec.std))
+    scaled = ((x.astype(float) - mean) / std).astype(np.float32)
+    made = batch(spec, x if channels == "first" else np.moveaxis(x, 1, -1))
+    laid = lay(made["cells"], spec.size, spec.cell).numpy()
+    known = lay(made["valid"], spec.size, spec.cell).numpy() if "valid" in made else True
+    np.testing.assert_allclose(laid, np.nan_to_num(scaled), rtol=0, atol=1e-6)
+    assert (known == ~np.isnan(scaled)).all()
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "i8", "f2", "f4", "f8", "?"])

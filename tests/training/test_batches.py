@@ -13,12 +13,13 @@ import torch
 
 from command import children, running, start
 from metamae.aside import Aside
-from metamae.columns import Decoded
+from metamae.decoded import Decoded
 from metamae.errors import DataError, TrainingError
 from metamae.modalities.grid import Grid
 from metamae.readers import read
 from metamae.records import Records
-from metamae.training.batches import AHEAD, Batches, auto_workers, to_device
+from metamae.training.batches import AHEAD, Batches, to_device
+from metamae.training.processes import auto_workers
 from metamae.verbs.pretrain import _read_all
 
 from .runs import CPU, series

@@ -118,21 +118,27 @@ def test_resuming_needs_a_folder():
 
 @pytest.mark.parametrize(
     ("budget", "expected"),
-    [({"steps": 2}, 512), ({}, 100_000), ({"epochs": 1}, 100_000), ({"minutes": 1}, 100_000)],
+    [
+        ({"steps": 2}, {"most": 512}),
+        ({}, {"most": 100_000}),
+        ({"epochs": 1}, {}),
+        ({"minutes": 1}, {"seconds": 10}),
+        ({"minutes": 5, "workers": 3}, {"seconds": 30, "workers": 3}),
+    ],
 )
 def test_no_more_is_looked_at_first_than_training_would_read(budget, expected, monkeypatch):
     from metamae.verbs import pretrain
 
     looked_at = []
 
-    def noted(records, infer, aside, *, most):
-        looked_at.append(most)
+    def noted(records, infer, aside, **limits):
+        looked_at.append(limits)
         raise DataError("enough")
 
     monkeypatch.setattr(pretrain, "vet", noted)
     with pytest.raises(DataError, match="enough"):
         metamae.pretrain(np.eye(20), settings={**TINY, **budget})
-    assert looked_at == [expected]
+    assert looked_at == [{"workers": None, **expected}]
 
 
 def test_data_beyond_what_is_looked_at_stop_the_run_with_their_name(tmp_path, monkeypatch):

@@ -255,11 +255,11 @@ def _lay_out(part: Table, cells: NDArray[np.bool_]) -> Tensor:
 def _extent(part: Grid, batch: Batch) -> Tensor:
     """Which values of the cells lie inside of the sample, (1 or B, N, P)."""
     if not part.ragged:
-        whole = torch.ones(1, part.channels, *part.size, dtype=torch.bool)
-        return to_cells(whole, part.counts, part.cell).expand(batch["cells"].shape)
+        whole = to_cells(np.ones((1, part.channels, *part.size), bool), part.counts, part.cell)
+        return torch.from_numpy(whole).expand(batch["cells"].shape)
     sizes = batch["size"].tolist()
-    _, inside = pack([torch.ones(part.channels, *size) for size in sizes], part.cell)
-    return inside
+    _, inside = pack([np.ones((part.channels, *size)) for size in sizes], part.cell)
+    return torch.from_numpy(inside)
 
 
 def _letters(

@@ -31,10 +31,10 @@ def scale(
         DataError: If a value is infinite, a sample or a channel holds nothing, or all is constant.
     """
     if isinstance(samples, np.ndarray):
-        rows = samples.astype(np.float64).reshape(*samples.shape[:2], -1)
-        flat = np.moveaxis(rows, 1, 0).reshape(rows.shape[1], -1)
-        each = rows.reshape(len(rows), -1)
-        infinite, empty = np.isinf(each).any(axis=1), np.isnan(each).all(axis=1)
+        S, C = samples.shape[:2]
+        rows = np.moveaxis(samples, 1, 0).astype(np.float64, order="C").reshape(C, S, -1)
+        infinite, empty = np.isinf(rows).any(axis=(0, 2)), np.isnan(rows).all(axis=(0, 2))
+        flat = rows.reshape(C, -1)
     else:
         flat = np.concatenate([v.reshape(len(v), -1).astype(np.float64) for v in samples], axis=1)
         infinite = np.array([bool(np.isinf(v).any()) for v in samples])

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metamae.columns import Index
+from metamae.columns import Array, Index
 from metamae.errors import ConfigError
 
 LAYOUTS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -144,23 +144,23 @@ def _near_divisor(points: int, ideal: float) -> int:
     return min(near, key=lambda d: abs(math.log(d / ideal))) if near else max(1, round(ideal))
 
 
-def to_cells(x: Tensor, counts: tuple[int, ...], cell: tuple[int, ...]) -> Tensor:
+def to_cells(x: Array, counts: tuple[int, ...], cell: tuple[int, ...]) -> Array:
     """Cut samples (B, C, *size) into cells (B, N, P), filling up with zeros at the far ends.
 
     Within a cell the position runs slowest and the channel fastest.
     """
-    B, C = x.shape[:2]
-    axes = len(counts)
+    B, C, axes = *x.shape[:2], len(counts)
     full = [n * c for n, c in zip(counts, cell, strict=True)]
     if list(x.shape[2:]) != full:
-        padded = x.new_zeros((B, C, *full))
+        padded = np.zeros((B, C, *full), x.dtype)
         padded[(slice(None), slice(None), *(slice(n) for n in x.shape[2:]))] = x
         x = padded
     split = [n for pair in zip(counts, cell, strict=True) for n in pair]
     x = x.reshape(B, C, *split)  # (B, C, n1, c1, n2, c2, ...)
     count_axes = range(2, 2 + 2 * axes, 2)
     cell_axes = range(3, 3 + 2 * axes, 2)
-    return x.permute(0, *count_axes, *cell_axes, 1).reshape(B, math.prod(counts), -1)
+    laid = x.transpose(0, *count_axes, *cell_axes, 1)
+    return laid.reshape(B, math.prod(counts), C * math.prod(cell))
 
 
 def from_cells(cells: Tensor, counts: tuple[int, ...], cell: tuple[int, ...]) -> Tensor:
@@ -172,11 +172,11 @@ def from_cells(cells: Tensor, counts: tuple[int, ...], cell: tuple[int, ...]) ->
     return x.permute(0, 1 + 2 * axes, *paired).reshape(B, -1, *full)
 
 
-def pack(values: Sequence[Tensor], cell: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def pack(values: Sequence[Array], cell: tuple[int, ...]) -> tuple[Array, Array]:
     """Cut samples of different sizes into cells, side by side.
 
     Args:
-        values: (C, *size) each, NaN where missing.
+        values: (C, *size) float32 each, NaN where missing.
         cell: Points of a cell along each axis.
 
     Returns:
@@ -186,16 +186,17 @@ def pack(values: Sequence[Tensor], cell: tuple[int, ...]) -> tuple[Tensor, Tenso
     size = np.array([v.shape[1:] for v in values])
     counts = -(-size // np.array(cell))
     shape = (len(values), int(counts.prod(axis=1).max()), len(values[0]) * math.prod(cell))
-    cells, valid = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
+    cells, valid = np.zeros(shape, np.float32), np.zeros(shape, bool)
     # Samples of one size are cut together: windows are nearly all of one size.
     _, first, group = np.unique(size, axis=0, return_index=True, return_inverse=True)
     for number, one in enumerate(first.tolist()):
         rows = np.flatnonzero(group.ravel() == number)
         along = tuple(counts[one].tolist())
-        at, N = torch.from_numpy(rows), math.prod(along)
-        together = torch.stack([values[row] for row in rows.tolist()])
-        cells[at, :N] = to_cells(together.nan_to_num(0.0), along, cell)
-        valid[at, :N] = to_cells(~together.isnan(), along, cell)
+        together = np.stack([values[row] for row in rows.tolist()])
+        there = ~np.isnan(together)
+        N = math.prod(along)
+        cells[rows, :N] = to_cells(np.where(there, together, 0), along, cell)
+        valid[rows, :N] = to_cells(there, along, cell)
     return cells, valid
 
 

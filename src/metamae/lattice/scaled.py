@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from metamae.columns import Array, Index
 from metamae.errors import DataError
 from metamae.lattice.channels import scale
-from metamae.lattice.geometry import LAYOUTS
+from metamae.lattice.geometry import LAYOUTS, to_cells
 from metamae.lattice.intake import Intake
 from metamae.records import Records
 
@@ -40,8 +38,22 @@ class Scaled:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def equal(self, records: Records, index: Index, size: tuple[int, ...]) -> Tensor:
-        """Read samples of one size, (B, C, *size) float32, NaN where missing.
+    def equal(
+        self, records: Records, index: Index, size: tuple[int, ...], cell: tuple[int, ...]
+    ) -> tuple[Array, Array | None]:
+        """Read samples of one size in cells.
+
+        They are cut first and scaled second, since most files hold smaller numbers than float32.
+
+        Args:
+            records: The samples.
+            index: Which of them.
+            size: What each has along each axis.
+            cell: Points of a cell along each axis.
+
+        Returns:
+            Cells (B, N, P) float32, 0 where nothing is known; and True where a value is known,
+            (B, N, P), or None where all are.
 
         Raises:
             DataError: If they have another size, or a value is infinite, or a sample has none.
@@ -55,13 +67,18 @@ class Scaled:
                 f"{self.described} (channels {self.intake.layout}), as in training; got shape "
                 f"{rows.shape[1:]} of {rows.dtype}. Cut, pad or resample them to that shape."
             )
-        values = self._scale(channels_first(rows))
-        # One sum tells that all is well; what it may be instead is looked for only then.
-        if not values.sum().isfinite():
-            self._check(values, records, index)
-        return values
+        counts = tuple(-(-n // c) for n, c in zip(size, cell, strict=True))
+        values = self._scale(to_cells(channels_first(rows), counts, cell), math.prod(cell))
+        if any(n % c for n, c in zip(size, cell, strict=True)):
+            inside = to_cells(np.ones((1, len(self.mean), *size), bool), counts, cell)
+            np.copyto(values, np.nan, where=~inside)
+        if _all_finite(values):
+            return values, None
+        self._check(values, records, index)
+        there = ~np.isnan(values)
+        return np.where(there, values, np.float32(0)), there
 
-    def ragged(self, records: Records, index: Index) -> list[Tensor]:
+    def ragged(self, records: Records, index: Index) -> list[Array]:
         """Read samples of any size, (C, *size) float32 each, NaN where missing.
 
         Raises:
@@ -69,7 +86,7 @@ class Scaled:
         """
         values = [self._scale(lattice) for lattice in self.unscaled(records, index)]
         for position, value in zip(index, values, strict=True):
-            if not value.sum().isfinite():
+            if not _all_finite(value):
                 self._check(value[None], records, np.array([position]))
         return values
 
@@ -113,37 +130,48 @@ class Scaled:
 
     def restore(self, values: Array) -> NDArray[np.float64]:
         """Bring values (..., C, *size) back to the user's units."""
-        mean, std = self._columns(np.dtype(np.float64))
+        mean, std = self._channels(np.dtype(np.float64))
         return np.asarray(values * std + mean)
 
-    def _scale(self, values: Array) -> Tensor:
+    def _scale(self, values: Array, points: int | None = None) -> Array:
+        """Scale a sample (C, *size), or cells (B, N, P) of so many points, to float32."""
         # Float32 cannot hold, say, seconds since 1970: scaled first, rounded second.
-        mean, std = self._columns(np.result_type(values.dtype, np.float32))
+        mean, std = self._channels(np.result_type(values.dtype, np.float32), points)
         with np.errstate(over="ignore"):
-            return torch.from_numpy(((values - mean) / std).astype(np.float32))
+            scaled = np.subtract(values, mean, order="C")
+            scaled /= std
+            return scaled.astype(np.float32, copy=False)
 
-    def _columns(self, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-        """Mean and standard deviation of each channel, (C, 1, ...)."""
+    def _channels(self, dtype: np.dtype[Any], points: int | None = None) -> tuple[Array, Array]:
+        """Mean and standard deviation of each channel, (C, 1, ...), or in the order of a cell."""
+        if points is not None:
+            return np.tile(self.mean, points).astype(dtype), np.tile(self.std, points).astype(dtype)
         shape = (len(self.mean), *[1] * self.axes)
         mean, std = (np.array(v).reshape(shape).astype(dtype) for v in (self.mean, self.std))
         return mean, std
 
-    def _check(self, values: Tensor, records: Records, index: Index) -> None:
-        """Refuse infinity, and samples without any value, among (B, C, *size)."""
-        flat = values.flatten(1)
+    def _check(self, values: Array, records: Records, index: Index) -> None:
+        """Refuse infinity, and samples without any value, among values of samples, (B, ...)."""
+        flat = values.reshape(len(values), -1)
         # A sample without any value lacks the first one too.
-        empty = flat[:, 0].isnan().nonzero()[:, 0]
-        empty = empty[flat[empty].isnan().all(dim=1)]
+        empty = np.flatnonzero(np.isnan(flat[:, 0]))
+        empty = empty[np.isnan(flat[empty]).all(axis=1)]
         if len(empty):
             raise records.error(
-                int(index[int(empty[0])]),
+                int(index[empty[0]]),
                 f"field {self.intake.column!r} must hold at least one value; got only NaN. Leave "
                 f"this sample out.",
             )
-        infinite = flat.isinf()
+        infinite = np.isinf(flat).any(axis=1)
         if infinite.any():
             raise records.error(
-                int(index[int(infinite.any(dim=1).nonzero()[0])]),
+                int(index[infinite.argmax()]),
                 f"field {self.intake.column!r} must hold finite numbers; got infinity, or one too "
                 f"far from the training data for float32. NaN marks a value as missing.",
             )
+
+
+def _all_finite(values: Array) -> bool:
+    # One sum tells that all is well; what it may be instead is looked for only if not.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum()))

@@ -13,7 +13,8 @@ import numpy as np
 
 from metamae.challenge import Challenge
 from metamae.checks import check_at_least
-from metamae.columns import Array, Decoded
+from metamae.columns import Array
+from metamae.decoded import Decoded
 from metamae.errors import DataError
 from metamae.layouts.base import (
     Layout,

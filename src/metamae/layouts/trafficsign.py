@@ -14,7 +14,8 @@ import numpy as np
 
 from metamae.challenge import Challenge
 from metamae.checks import check_at_least, check_one_of
-from metamae.columns import Array, Decoded, Index
+from metamae.columns import Array, Index
+from metamae.decoded import Decoded
 from metamae.errors import DataError
 from metamae.files import legible
 from metamae.layouts.base import (

@@ -33,7 +33,6 @@ from metamae.lattice.geometry import (
     places,
     ragged_neighbours,
     regions_of,
-    to_cells,
 )
 from metamae.lattice.intake import Intake, choose_intake, missing
 from metamae.lattice.preparation import Preparation
@@ -276,14 +275,11 @@ class Grid(Modality):
             size = np.array([v.shape[1:] for v in values])
             self._check_lengths(records, index, planning.num_tokens(size, self.cell))
             cells, valid = pack(values, self.cell)
-            batch = {"cells": cells, "size": torch.from_numpy(size)}
-            return batch if valid.all() else {**batch, "valid": valid}
-        equal = self.scaled.equal(records, index, self.size)
-        whole = not any(n % c for n, c in zip(self.size, self.cell, strict=True))
-        if whole and equal.sum().isfinite():
-            return {"cells": to_cells(equal, self.counts, self.cell)}
-        valid = to_cells(~equal.isnan(), self.counts, self.cell)
-        return {"cells": to_cells(equal.nan_to_num(0.0), self.counts, self.cell), "valid": valid}
+            found = {"cells": cells, "size": size, "valid": None if valid.all() else valid}
+        else:
+            cells, there = self.scaled.equal(records, index, self.size, self.cell)
+            found = {"cells": cells, "valid": there}
+        return {k: torch.from_numpy(v) for k, v in found.items() if v is not None}
 
     def _check_lengths(self, records: Records, index: Index, tokens: Index) -> None:
         if tokens.max(initial=0) > self.max_tokens:
@@ -296,7 +292,8 @@ class Grid(Modality):
 
     def raw(self, records: Records, index: Index) -> Features:
         if self.ragged:
-            return torch.stack([summary(v) for v in self.scaled.ragged(records, index)]).numpy()
+            read = self.scaled.ragged(records, index)
+            return torch.stack([summary(torch.from_numpy(v)) for v in read]).numpy()
         return self.batch(records, index)["cells"].flatten(1).numpy()
 
     def tokenizer(self, width: int) -> "GridTokenizer":

@@ -7,7 +7,8 @@ import numpy as np
 
 from metamae.aside import Aside
 from metamae.checks import check_one_of
-from metamae.columns import Array, Column, Decoded
+from metamae.columns import Array, Column
+from metamae.decoded import Decoded
 from metamae.errors import DataError
 from metamae.files import (
     check_field,

@@ -1,14 +1,8 @@
 """Samples in a random order, a batch at a time, read while the batch before is learnt from."""
 
-import ctypes
-import multiprocessing
-import os
-import signal
-import sys
 from collections import deque
 from collections.abc import Generator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -16,18 +10,20 @@ import numpy as np
 import torch
 
 from metamae.aside import Aside, Bad
-from metamae.columns import Index, decodes
-from metamae.errors import DataError, TrainingError
+from metamae.columns import Index
+from metamae.errors import DataError
 from metamae.modalities.base import Modality
 from metamae.records import Records
 from metamae.training.grouping import Grouped
 from metamae.training.order import Order, blocks_of_records
+from metamae.training.processes import auto_workers, processes
 from metamae.training.shared import Placed, Slots
 from metamae.types import Batch
 
 AHEAD = 2  # batches that each worker reads ahead
-MOST_WORKERS = 8
-PR_SET_PDEATHSIG = 1  # of prctl(2)
+# What comes from a worker: where the batch lies in its slot, or the batch itself if it does not
+# fit, and the bad samples that were left out of it.
+_Sent = tuple[list[Placed] | dict[str, Any], list[Bad]]
 
 
 class Batches:
@@ -126,34 +122,21 @@ class Batches:
         slots = Slots(AHEAD * self.workers + 1, large)
         free = deque(range(len(slots.maps)))
         coming: deque[tuple[int, Future[_Sent]]] = deque()
-        # A fork shares the data, memory maps included, where any other start would copy them.
-        context = multiprocessing.get_context("fork")
-        pool = ProcessPoolExecutor(
-            self.workers, context, initializer=_begin, initargs=(self, slots, os.getpid())
-        )
-        with pool:
-            try:
-                yield to_device(first, device)
-                while True:
-                    while free:
-                        number += 1
-                        slot = free.popleft()
-                        coming.append((slot, pool.submit(_read_here, number, slot)))
-                    slot, sent = coming.popleft()
-                    batch, bad = sent.result()
-                    if isinstance(batch, list):
-                        batch = slots.take(slot, batch)
-                    else:
-                        batch = {k: torch.from_numpy(v) for k, v in batch.items()}
-                    free.append(slot)
-                    yield to_device(self._keep(batch, bad), device)
-            except BrokenProcessPool as error:
-                raise TrainingError(
-                    f"Train.workers = {self.workers} processes must be able to read batches; one "
-                    f"of them was ended, perhaps for want of memory. workers=0 would do without."
-                ) from error
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+        with processes(self.workers, self, slots) as submit:
+            yield to_device(first, device)
+            while True:
+                while free:
+                    number += 1
+                    slot = free.popleft()
+                    coming.append((slot, submit(_read_here, number, slot)))
+                slot, sent = coming.popleft()
+                batch, bad = sent.result()
+                if isinstance(batch, list):
+                    batch = slots.take(slot, batch)
+                else:
+                    batch = {k: torch.from_numpy(v) for k, v in batch.items()}
+                free.append(slot)
+                yield to_device(self._keep(batch, bad), device)
 
     def _read(self, number: int) -> tuple[Batch, list[Bad]]:
         bad = Aside(self.aside.most)
@@ -202,40 +185,7 @@ def without_bad(records: Records, index: Index, error: DataError, aside: Aside) 
     return others
 
 
-def auto_workers(records: Records) -> int:
-    """Choose how many processes read: none unless samples are decoded, and a core is to spare."""
-    if sys.platform != "linux" or not any(decodes(c) for c in records.columns.values()):
-        return 0
-    return min(MOST_WORKERS, max(1, (len(os.sched_getaffinity(0)) - 1)))
-
-
-# What comes from a worker: where the batch lies in its slot, or the batch itself if it does not
-# fit, and the bad samples that were left out of it.
-_Sent = tuple[list[Placed] | dict[str, Any], list[Bad]]
-_mine: tuple[Batches, Slots] | None = None  # in a worker: what it reads, and where it puts it
-
-
-def _begin(batches: Batches, slots: Slots, parent: int) -> None:
-    global _mine
-    _mine = batches, slots
-    # A signal to the whole group is the parent's to answer; it ends its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _end_with(parent)
-    torch.set_num_threads(1)
-
-
-def _end_with(parent: int) -> None:
-    """Have the kernel end this process when its parent has been killed and can no longer do so."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it has gone before the kernel was asked
-            os._exit(1)
-
-
-def _read_here(number: int, slot: int) -> _Sent:
-    assert _mine is not None
-    batches, slots = _mine
+def _read_here(batches: Batches, slots: Slots, number: int, slot: int) -> _Sent:
     batch, bad = batches._read(number)
     arrays = {k: v.numpy() for k, v in batch.items()}
     placed = slots.put(slot, arrays)

@@ -41,6 +41,9 @@ MOST_CHECKED = 2**16
 checks of long samples would take as long as the steps between them."""
 FEWEST_CHECKED = 64  # samples, however long they are
 FEWEST_TO_HOLD_OUT = 50
+LEAST_SEARCHED, MOST_SEARCHED = 10.0, 0.1
+"""Of a run of so many minutes, the share that may be spent on looking for bad samples first, and
+the seconds that are always granted."""
 
 
 def pretrain(
@@ -191,7 +194,7 @@ def _plan(
     """Decide everything that a new run needs to know before its first step."""
     train = TrainSettings(**choices.settings.get("train", {}))
     infer = partial(choices.infer, ignore=ignore)
-    records, schema = vet(records, infer, aside, most=_looked_at(train))
+    records, schema = vet(records, infer, aside, **_search(train))
     held_out = num_held_out(len(records), train.holdout)
     learnt, _ = split(records.only(schema.modality.columns), held_out, choices.seed)
     pieces, _ = schema.modality.unfold(learnt)
@@ -213,11 +216,18 @@ def _plan(
     return records, config, schema
 
 
-def _looked_at(train: TrainSettings) -> int:
-    """Samples to read before training: no more than the training would."""
-    if train.epochs is not None or train.minutes is not None:
-        return MOST_LOOKED_AT
-    return min(MOST_LOOKED_AT, (train.steps or DEFAULT_STEPS) * MOST_SAMPLES)
+def _search(train: TrainSettings) -> dict[str, Any]:
+    """Say how long to look for bad samples before training: no longer than the training reads."""
+    found: dict[str, Any] = {"workers": _workers(train)}
+    if train.minutes is not None:
+        found["seconds"] = max(LEAST_SEARCHED, MOST_SEARCHED * 60 * train.minutes)
+    elif train.epochs is None:
+        found["most"] = min(MOST_LOOKED_AT, (train.steps or DEFAULT_STEPS) * MOST_SAMPLES)
+    return found
+
+
+def _workers(train: TrainSettings) -> int | None:
+    return None if train.workers == "auto" else int(train.workers)
 
 
 def _tell_aside(folder: Path | None, aside: Aside) -> None:
@@ -240,13 +250,12 @@ def _batches(
         for part in split(records.only(spec.columns), config.data["held_out"], config.seed)
     )
     size = int(config.train.batch_size)
-    workers = None if config.train.workers == "auto" else int(config.train.workers)
     batches = Batches(
         spec,
         train,
         batch_size=size,
         seed=config.seed,
-        workers=workers,
+        workers=_workers(config.train),
         aside=aside,
         group_by_length=config.train.group_by_length,
     )

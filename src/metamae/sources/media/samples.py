@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from metamae.aside import Aside
-from metamae.columns import Array, Column, Decoded
+from metamae.columns import Array, Column
+from metamae.decoded import Decoded
 from metamae.errors import DataError
 from metamae.files import check_field, class_folders, find_file, find_in_folder, find_path
 from metamae.records import Records
