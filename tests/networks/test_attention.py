@@ -120,13 +120,14 @@ def test_padding_is_never_attended_to(form, twice):
 
 
 @pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("width", [8, 7, 5])
 @pytest.mark.parametrize(("queries", "keys"), [(9, 9), (3, 9), (17, 5), (16, 21), (16, 16)])
-def test_what_is_looked_at_is_the_same_at_every_place_of_a_batch(queries, keys, gaps):
+def test_what_is_looked_at_is_the_same_at_every_place_of_a_batch(queries, keys, width, gaps):
     B = 64
     draws = rng()
     # As a block cuts them out of one product: heads stand behind tokens.
     q, k, v = (
-        torch.randn(1, n, 2, 8, generator=draws).repeat(B, 1, 1, 1).transpose(1, 2)
+        torch.randn(1, n, 2, width, generator=draws).repeat(B, 1, 1, 1).transpose(1, 2)
         for n in (queries, keys, keys)
     )
     padding = (torch.arange(keys) >= keys - 2).expand(B, keys) if gaps else None
@@ -134,3 +135,18 @@ def test_what_is_looked_at_is_the_same_at_every_place_of_a_batch(queries, keys, 
         found = attend(q, k, v, padding, twice=False)
     assert torch.equal(found, found[:1].expand_as(found))
     torch.testing.assert_close(found, attend(q, k, v, padding, twice=True))
+
+
+@pytest.mark.parametrize("keys", [5, 40])
+def test_no_scores_are_kept_where_nothing_is_learnt(keys, monkeypatch):
+    q, k, v = queries(keys)
+    expected = attend(q, k, v, None, twice=False)
+
+    def refused(*tensors):
+        raise AssertionError("the explicit form was used")
+
+    monkeypatch.setattr(attention, "_explicit", refused)
+    with torch.no_grad():
+        torch.testing.assert_close(attend(q, k, v, None, twice=False), expected)
+    with pytest.raises(AssertionError, match="explicit"):
+        attend(q, k, v, None, twice=False)

@@ -2,7 +2,8 @@
 
 PyTorch's fused kernels have no second derivative (pytorch/pytorch#116350), and the failure
 shows only in the outer backward pass. The explicit form has one; it is also the faster of the
-two on a CPU for the short sequences that this package trains on.
+two on a CPU where short sequences are learnt from. Where nothing is learnt the fused form never
+took longer on the CPUs measured, and it rounds alike at every place of a batch.
 """
 
 import math
@@ -17,10 +18,9 @@ LONG = 384
 # Below this many keys, PyTorch's softmax over the last axis takes 10 to 30 times as long on a CPU
 # (its vectors hold 16 numbers) as over the last but one; few visible tokens are the usual case.
 FEW_KEYS = 16
-# On some CPUs (AMD's, with MKL) the last digit of a small product depends on where its matrices
-# begin in memory, and so on their places in the batch. Matrices of a multiple of so many rows and
-# columns all begin alike. From 12 on none was seen to differ.
-ALIKE = 8
+# On some CPUs (AMD's, with MKL) the last digit of a product depends on where its matrices begin in
+# memory, and so on the place of a sample in a batch, unless that is a multiple of 16 bytes.
+ALIGNED = 4  # float32 numbers
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None, *, twice: bool) -> Tensor:
@@ -36,29 +36,25 @@ def attend(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None, *, twice: bo
     Returns:
         (B, heads, N, D / heads).
     """
-    if kernel(q.device.type, k.shape[2], twice=twice) == "explicit":
-        # What is not learnt from is looked at: there a sample's companions must not show.
-        few = min(q.shape[2], k.shape[2]) < FEW_KEYS and not torch.is_grad_enabled()
-        return _alike(q, k, v, padding) if few else _explicit(q, k, v, padding)
-    there = None if padding is None else ~padding[:, None, None, :]  # (B, 1, 1, M)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=there)
+    learns = torch.is_grad_enabled()
+    if kernel(q.device.type, k.shape[2], learns=learns, twice=twice) == "explicit":
+        return _explicit(q, k, v, padding)
+    return _fused(q, k, v, padding)
 
 
-def kernel(device: str, num_keys: int, *, twice: bool) -> str:
+def kernel(device: str, num_keys: int, *, learns: bool, twice: bool) -> str:
     """Name the form that `attend` uses: "explicit" or "fused"."""
-    return "explicit" if twice or (device == "cpu" and num_keys < LONG) else "fused"
+    short = device == "cpu" and learns and num_keys < LONG
+    return "explicit" if twice or short else "fused"
 
 
-def _alike(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None) -> Tensor:
-    """Compute the same with queries and keys filled up to a multiple of `ALIKE`."""
-    N, M = q.shape[2], k.shape[2]
-    if M % ALIKE:
-        if padding is None:
-            padding = torch.zeros(k.shape[0], M, dtype=torch.bool, device=k.device)
-        padding = F.pad(padding, (0, -M % ALIKE), value=True)
-    q = F.pad(q, (0, 0, 0, -N % ALIKE))
-    k, v = (F.pad(x, (0, 0, 0, -M % ALIKE)) for x in (k, v))
-    return _explicit(q, k, v, padding)[:, :, :N]
+def _fused(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None) -> Tensor:
+    width = q.shape[-1]
+    there = None if padding is None else ~padding[:, None, None, :]  # (B, 1, 1, M)
+    if width % ALIGNED:
+        q, k, v = (F.pad(x, (0, -width % ALIGNED)) for x in (q, k, v))
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=there, scale=width**-0.5)
+    return mixed[..., :width]
 
 
 def _explicit(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None) -> Tensor:

@@ -303,7 +303,7 @@ def _first_line(device: torch.device, config: Config, spec: Modality) -> str:
     precision = choose_precision(config.train.precision, device.type, config.network.width)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    attention = kernel(device.type, 1 + spec.num_tokens, twice=False)
+    attention = kernel(device.type, 1 + spec.num_tokens, learns=True, twice=False)
     return (
         f"metamae {VERSION} on {name}{threads}; {precision}; {attention} attention over "
         f"{spec.num_tokens} tokens; method {config.method}, size {config.size}, batch "
