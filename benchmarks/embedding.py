@@ -27,7 +27,6 @@ import pyarrow.parquet as pq
 import torch
 
 from metamae import embed, pretrain
-from metamae.embedding import TOKENS
 from metamae.pretrained import Pretrained
 from metamae.readers import read
 from metamae.types import Batch
@@ -147,10 +146,7 @@ def main() -> None:
     # `choices` would refuse that there are none.
     if unknown := set(chosen.shapes) - set(SHAPES):
         parser.error(f"shapes must be of {', '.join(SHAPES)}; got {', '.join(sorted(unknown))}")
-    print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, size {chosen.size}, "
-        f"embed with {TOKENS['cpu']} tokens at a time"
-    )
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, size {chosen.size}")
     print("shape    samples   embed/s encoder/s  share   encoder alone by tokens of a batch")
     for shape in chosen.shapes or SHAPES:
         measure(shape, chosen.size, chosen.scale)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from metamae.columns import Index
-from metamae.embedding import TOKENS, by_length
+from metamae.embedding import at_once, by_length
 from metamae.modalities.base import Modality
 from metamae.records import Records
 from metamae.training.batches import to_device
@@ -25,7 +25,7 @@ def micro_batches(
     Raises:
         DataError: If a sample does not fit the spec.
     """
-    for positions, rows in by_length(spec, records, TOKENS.get(device.type, 2048)):
+    for positions, rows in by_length(spec, records, at_once(spec, device)):
         for start in range(0, len(positions), rows):
             index = positions[start : start + rows]
             filled = np.concatenate([index, np.repeat(index[-1:], rows - len(index))])
