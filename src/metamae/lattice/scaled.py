@@ -68,7 +68,9 @@ class Scaled:
                 f"{rows.shape[1:]} of {rows.dtype}. Cut, pad or resample them to that shape."
             )
         counts = tuple(-(-n // c) for n, c in zip(size, cell, strict=True))
-        values = self._scale(to_cells(channels_first(rows), counts, cell), math.prod(cell))
+        cells = to_cells(channels_first(rows), counts, cell)
+        B, N, P = cells.shape
+        values = self._scale(cells.reshape(B, N * P), N * P // len(self.mean)).reshape(B, N, P)
         if any(n % c for n, c in zip(size, cell, strict=True)):
             inside = to_cells(np.ones((1, len(self.mean), *size), bool), counts, cell)
             np.copyto(values, np.nan, where=~inside)
@@ -134,7 +136,7 @@ class Scaled:
         return np.asarray(values * std + mean)
 
     def _scale(self, values: Array, points: int | None = None) -> Array:
-        """Scale a sample (C, *size), or cells (B, N, P) of so many points, to float32."""
+        """Scale a sample (C, *size), or samples (B, points C) in cells, to float32."""
         # Float32 cannot hold, say, seconds since 1970: scaled first, rounded second.
         mean, std = self._channels(np.result_type(values.dtype, np.float32), points)
         with np.errstate(over="ignore"):
@@ -143,7 +145,7 @@ class Scaled:
             return scaled.astype(np.float32, copy=False)
 
     def _channels(self, dtype: np.dtype[Any], points: int | None = None) -> tuple[Array, Array]:
-        """Mean and standard deviation of each channel, (C, 1, ...), or in the order of a cell."""
+        """Mean and standard deviation of each channel, (C, 1, ...), or repeated, (points C,)."""
         if points is not None:
             return np.tile(self.mean, points).astype(dtype), np.tile(self.std, points).astype(dtype)
         shape = (len(self.mean), *[1] * self.axes)
