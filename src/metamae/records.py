@@ -27,6 +27,7 @@ class Records:
         names: A name for each sample where it has one of its own, such as a file's path.
         index: Position of each sample in the source where this is a part of it, (S,).
         aside: Bad samples of the source that are not among these.
+        vetted: Whether bad samples were looked for among these already.
 
     Raises:
         DataError: If there are no columns or their lengths differ.
@@ -39,6 +40,7 @@ class Records:
     names: Sequence[str] | None = None
     index: Chosen | None = field(default=None, repr=False)
     aside: tuple[Bad, ...] = field(default=(), repr=False)
+    vetted: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in self.columns.items()}

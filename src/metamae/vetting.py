@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 
@@ -36,7 +37,8 @@ def vet(
 ) -> tuple[Records, Schema]:
     """Infer a schema and read the samples once, leaving out the bad ones.
 
-    A bad sample that is not among those looked at is met while training.
+    A bad sample that is not among those looked at is met while training. Samples that have been
+    here before are not read again.
 
     Args:
         records: Training data.
@@ -63,9 +65,10 @@ def vet(
             if len(index) < 2:
                 raise
             good = good.subset(index)
-    good = look_through(schema.modality, good, aside, most, seconds=seconds, workers=workers)
+    if not good.vetted:
+        good = look_through(schema.modality, good, aside, most, seconds=seconds, workers=workers)
     aside.settle(records.source)
-    return good, schema
+    return replace(good, vetted=True), schema
 
 
 def look_through(

@@ -239,6 +239,18 @@ def test_bad_samples_that_may_be_set_aside_do_not_stop_the_trials(brief):
     assert tune(gappy, settings={**TINY, "steps": 144}, skip_bad=1).used == {"steps": 36}
 
 
+def test_bad_samples_are_looked_for_once_for_all_trials(brief, monkeypatch):
+    looked_at = []
+
+    def noted(spec, records, aside, most, **limits):
+        looked_at.append(min(most, len(records)))
+        return records
+
+    monkeypatch.setattr("metamae.vetting.look_through", noted)
+    assert len(tune(SERIES, settings={**TINY, "steps": 144}).trials) > 1
+    assert looked_at == [len(SERIES)]
+
+
 def test_what_an_embedding_keeps():
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(400, 6)).astype(np.float32)

@@ -194,7 +194,7 @@ def _plan(
     """Decide everything that a new run needs to know before its first step."""
     train = TrainSettings(**choices.settings.get("train", {}))
     infer = partial(choices.infer, ignore=ignore)
-    records, schema = vet(records, infer, aside, **_search(train))
+    records, schema = vet(records, infer, aside, **search_limits(train))
     held_out = num_held_out(len(records), train.holdout)
     learnt, _ = split(records.only(schema.modality.columns), held_out, choices.seed)
     pieces, _ = schema.modality.unfold(learnt)
@@ -216,8 +216,8 @@ def _plan(
     return records, config, schema
 
 
-def _search(train: TrainSettings) -> dict[str, Any]:
-    """Say how long to look for bad samples before training: no longer than the training reads."""
+def search_limits(train: TrainSettings) -> dict[str, Any]:
+    """Say how long `vet` may look for bad samples: no more than the training would read."""
     found: dict[str, Any] = {"workers": _workers(train)}
     if train.minutes is not None:
         found["seconds"] = max(LEAST_SEARCHED, MOST_SEARCHED * 60 * train.minutes)

@@ -31,7 +31,7 @@ from metamae.records import Records
 from metamae.schema_file import read_schema_file
 from metamae.training.loop import Observer, Outcome
 from metamae.training.settings import TrainSettings
-from metamae.verbs.pretrain import FEWEST_TO_HOLD_OUT, pretrain
+from metamae.verbs.pretrain import FEWEST_TO_HOLD_OUT, pretrain, search_limits
 from metamae.verbs.short_runs import NO_BUDGET, ShortRuns, Trial, budget, override, search_space
 from metamae.vetting import vet
 
@@ -213,11 +213,10 @@ def described(settings: Mapping[str, Any]) -> str:
 
 
 def _sound(records: Records, choices: Choices, ignore: list[str], skip_bad: int) -> Records:
-    """Leave out the bad samples, which the run proper will name."""
-    if not skip_bad:
-        return records
+    """Leave out the bad samples, once for all short runs; the run proper will name them."""
     aside = Aside(skip_bad, list(records.aside))
-    return vet(records, lambda some: choices.infer(some, ignore), aside)[0]
+    limits = search_limits(TrainSettings(**choices.settings["train"]))
+    return vet(records, lambda some: choices.infer(some, ignore), aside, **limits)[0]
 
 
 @dataclass(frozen=True)
