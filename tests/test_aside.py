@@ -48,6 +48,15 @@ def test_the_search_ends_where_nearly_all_are_bad():
         aside.add("x.csv, row 9999", "bad.", "x.csv")
 
 
+def test_a_sample_is_noted_once_whatever_is_wrong_with_it():
+    aside = Aside(9)
+    nameless = Bad("a.png", "is damaged.")
+    assert aside.add_new([nameless, Bad("b, row 1", "is empty.", 1), Bad("b, row 1", "is inf.", 1)])
+    assert not aside.add_new([Bad("b, row 1", "is constant.", 1), nameless])
+    assert aside.add_new([Bad("c.png", "is damaged.")])
+    assert [one.where for one in aside.found] == ["a.png", "b, row 1", "c.png"]
+
+
 def test_what_was_left_out_before_counting_has_no_number():
     aside = Aside(2)
     aside.add("a.png", "is damaged.", "folder")

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -125,12 +126,47 @@ def test_the_search_ends_in_time_and_says_so(tmp_path, workers, caplog, monkeypa
     with caplog.at_level(logging.INFO, "metamae"):
         look_through(spec, records, aside, 100, seconds=0.0, workers=workers)
     assert not aside.found
-    assert caplog.messages == ["looked for bad samples in 32 of 100, as time allows"]
+    assert caplog.messages == ["looked for bad samples in 0 of 100, as time allows"]
     caplog.clear()
     with caplog.at_level(logging.INFO, "metamae"):
         look_through(spec, records, aside, 100, workers=workers)
     assert aside.samples == [70]
-    assert caplog.messages == ["looking for bad samples first: 32 of 100 so far"]
+    assert caplog.messages == ["looking for bad samples first: 8 of 100 so far"]
+
+
+def test_slow_files_are_few_when_time_is_up(tmp_path, caplog, monkeypatch):
+    records, now = files(tmp_path, [], num=100), [0.0]
+    spec, decode = infer_schema(records).modality, records["X"].decode
+
+    def slow(path):
+        now[0] += 1.0
+        return decode(path)
+
+    records["X"].decode = slow
+    monkeypatch.setattr("metamae.vetting.time", SimpleNamespace(monotonic=lambda: now[0]))
+    with caplog.at_level(logging.INFO, "metamae"):
+        look_through(spec, records, Aside(), 100, seconds=20.0)
+    assert now[0] == 24
+    assert caplog.messages[-1] == "looked for bad samples in 24 of 100, as time allows"
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("bad", [[0], [0, 1, 17], [29]])
+def test_a_bad_recording_counts_once_for_all_its_windows(bad, large, monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = np.empty(30, dtype=object)
+    rows[:] = [rng.normal(size=(1, 2000 + n)) for n in range(30)]
+    spec = infer_schema(Records({"X": rows}, "x"), settings={"window": 50}).modality
+    for n in bad:
+        rows[n][:] = np.inf
+    if large:
+        monkeypatch.setattr("metamae.vetting.AT_ONCE", 1)
+    aside = Aside(len(bad))
+    records = Records({"X": rows}, "x")
+    assert len(spec.unfold(records)[0]) > 1000
+    good = look_through(spec, records, aside, 100)
+    assert aside.samples == bad == [one.sample for one in aside.found]
+    assert good.index[:].tolist() == [n for n in range(30) if n not in bad]
 
 
 def test_large_samples_are_read_few_at_a_time(monkeypatch):

@@ -48,9 +48,13 @@ class Aside:
 
     def add_new(self, found: Iterable[Bad]) -> bool:
         """Note those that are not noted yet; say whether there were any."""
-        new = [one for one in found if one not in self.found]
-        self.found += new
-        return bool(new)
+        known, before = set(self.samples), len(self.found)
+        for one in found:
+            # A recording may be found bad in each of its windows, for another reason each time.
+            if one.sample not in known and one not in self.found:
+                self.found.append(one)
+                known.update([] if one.sample is None else [one.sample])
+        return len(self.found) > before
 
     @property
     def samples(self) -> list[int]:

@@ -211,7 +211,7 @@ def sections(spec: Modality, records: Records, start: int, row_bytes: int) -> It
 
 
 def at_once(spec: Modality, device: torch.device) -> int:
-    """Return the tokens of a micro-batch, which no sample's companions may change."""
+    """Return the tokens of a micro-batch: the same whichever samples are embedded."""
     most = TOKENS.get(device.type, TOKENS["cpu"])
     return most // FEWER if spec.varies else most
 

@@ -272,7 +272,7 @@ def read_sound(
         return records
     aside = Aside(skip_bad, list(records.aside))
     inputs = pretrained.records(records)
-    look_through(pretrained.schema.modality, inputs, aside, len(inputs), workers=None)
+    look_through(pretrained.schema.modality, inputs, aside, len(inputs))
     aside.settle(records.source)
     for one in aside.found:
         log.warning("left out %s: %s", one.where, one.reason)

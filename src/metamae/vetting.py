@@ -3,9 +3,11 @@
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import islice, takewhile
 
 import numpy as np
 
@@ -20,7 +22,8 @@ from metamae.training.batches import without_bad
 from metamae.training.processes import auto_workers, processes
 
 log = logging.getLogger("metamae")
-CHUNK, CHUNK_OF_DECODED = 256, 32  # samples that are read between two looks at the clock
+CHUNK, CHUNK_OF_DECODED = 256, 8  # samples that one of several processes reads at a time
+AHEAD = 2  # chunks for each process that are under way
 AT_ONCE = 2**26  # bytes of samples that are read at once
 MOST_LOOKED_AT = 100_000  # samples that are read once before training
 PATIENCE = 5.0  # seconds after which a user is told what is going on
@@ -53,6 +56,7 @@ def vet(
 
     Raises:
         DataError: If there are more bad samples than allowed; it lists some of them.
+        TrainingError: If a process that reads ends unexpectedly.
     """
     good = records
     while True:
@@ -84,52 +88,69 @@ def look_through(
     evenly = np.unique(np.linspace(0, len(records) - 1, most).astype(np.int64))
     positions = np.arange(len(records)) if len(records) <= most else evenly
     pieces, _ = spec.unfold(records.only(spec.columns).subset(positions))
-    began, told = time.monotonic(), False
-    with closing(_search(spec, pieces, aside.most + LISTED, workers)) as searched:
-        for done, bad in searched:
+    began, done, told = time.monotonic(), 0, False
+    search = _Search(spec, pieces, aside.most + LISTED, began + seconds)
+    with closing(_searched(search, workers)) as searched:
+        for num, bad in searched:
             aside.add_new(bad)
             _give_up_in_time(aside, records.source)
-            passed = time.monotonic() - began
-            if passed > seconds and done < len(pieces):
-                log.info("looked for bad samples in %d of %d, as time allows", done, len(pieces))
-                break
-            if passed > PATIENCE and not told:
+            done += num
+            if time.monotonic() - began > PATIENCE and not told:
                 log.info("looking for bad samples first: %d of %d so far", done, len(pieces))
                 told = True
+    if done < len(pieces):
+        log.info("looked for bad samples in %d of %d, as time allows", done, len(pieces))
     return without_samples(records, aside.samples)
 
 
-def _search(
-    spec: Modality, records: Records, limit: int, workers: int | None
-) -> Generator[tuple[int, list[Bad]], None, None]:
-    """Yield how many samples were read so far, and the bad ones that are new."""
+@dataclass(frozen=True)
+class _Search:
+    """What to look through: `limit` bad samples of each part are enough, until a moment."""
+
+    spec: Modality
+    records: Records
+    limit: int
+    end: float
+
+    def part(self, index: Index) -> tuple[int, list[Bad]]:
+        """Read some samples, few at a time if they are large.
+
+        Returns:
+            How many were read, and the bad ones among them.
+        """
+        left, found, num = index, Aside(self.limit), 1
+        while len(left) and len(found.found) < self.limit and time.monotonic() < self.end:
+            some = left[:num]
+            try:
+                batch = self.spec.batch(self.records, some)
+            except DataError as error:
+                # With all of its other windows.
+                left = without_bad(self.records, left, error, found)
+            else:
+                left = left[num:]
+                size = sum(value.nbytes for value in batch.values())
+                num = max(1, AT_ONCE * len(some) // size)
+        return len(index) - len(left), found.found
+
+
+def _searched(search: _Search, workers: int | None) -> Generator[tuple[int, list[Bad]], None, None]:
+    """Yield of each part of the samples how many were read, and the bad ones among them."""
+    records = search.records
     if workers is None:
         workers = auto_workers(records)
         workers += workers > 0  # this process only waits for them
     size = CHUNK_OF_DECODED if any(map(decodes, records.columns.values())) else CHUNK
-    chunks = [np.arange(n, min(n + size, len(records))) for n in range(0, len(records), size)]
-    if workers == 0 or len(chunks) < 2:
-        for chunk in chunks:
-            yield int(chunk[-1]) + 1, _bad_among(spec, records, limit, chunk)
+    starts = range(0, len(records), size)
+    every = (np.arange(start, min(start + size, len(records))) for start in starts)
+    parts = takewhile(lambda _: time.monotonic() < search.end, every)
+    if workers == 0 or len(starts) < 2:
+        yield from map(search.part, parts)
         return
-    with processes(workers, spec, records, limit) as submit:
-        coming = [submit(_bad_among, chunk) for chunk in chunks]
-        for chunk, found in zip(chunks, coming, strict=True):
-            yield int(chunk[-1]) + 1, found.result()
-
-
-def _bad_among(spec: Modality, records: Records, limit: int, index: Index) -> list[Bad]:
-    """Read samples, few at a time if they are large, and return the bad ones, `limit` at most."""
-    found, num = Aside(limit), 1
-    while len(index) and len(found.found) < limit:
-        some, index = index[:num], index[num:]
-        try:
-            batch = spec.batch(records, some)
-        except DataError as error:
-            index = np.concatenate([without_bad(records, some, error, found), index])
-        else:
-            num = max(1, AT_ONCE * len(some) // sum(value.nbytes for value in batch.values()))
-    return found.found
+    with processes(workers, search) as submit:
+        coming = deque(submit(_Search.part, one) for one in islice(parts, AHEAD * workers))
+        while coming:
+            yield coming.popleft().result()
+            coming += (submit(_Search.part, one) for one in islice(parts, 1))
 
 
 def without_samples(records: Records, samples: Sequence[int]) -> Records:

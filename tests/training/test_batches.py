@@ -292,6 +292,17 @@ def test_processes_are_started_only_where_decoding_pays(tmp_path):
     assert (auto_workers(Records({"X": files}, "x")) > 0) == wanted
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere none are started")
+def test_a_process_of_a_pool_starts_none(tmp_path):
+    x = np.zeros((3, 4))
+    records = Records({"X": Decoded([tmp_path / "a"], lambda path: x, x.dtype, x.shape)}, "x")
+    fork = multiprocessing.get_context("fork")
+    process = fork.Process(target=lambda: sys.exit(auto_workers(records)), daemon=True)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+
+
 def test_moving_to_the_cpu_is_no_copy():
     batch = batches().read(0)
     assert to_device(batch, CPU) is batch

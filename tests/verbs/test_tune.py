@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import metamae
 from command import TINY, refused, settings
@@ -237,6 +238,16 @@ def test_bad_samples_that_may_be_set_aside_do_not_stop_the_trials(brief):
     with pytest.raises(DataError):
         tune(gappy, settings={**TINY, "steps": 144})
     assert tune(gappy, settings={**TINY, "steps": 144}, skip_bad=1).used == {"steps": 36}
+
+
+def test_files_that_a_reader_leaves_out_do_not_stop_the_trials(brief, tmp_path):
+    rng = np.random.default_rng(0)
+    for n in range(60):
+        Image.fromarray(rng.integers(0, 255, (8, 8), dtype=np.uint8)).save(tmp_path / f"{n:02}.png")
+    (tmp_path / "05.png").write_bytes(b"no picture")
+    whole = (tmp_path / "07.png").read_bytes()
+    (tmp_path / "07.png").write_bytes(whole[:-20])
+    assert tune(tmp_path, settings={**TINY, "steps": 144}, skip_bad=2).trials
 
 
 def test_bad_samples_are_looked_for_once_for_all_trials(brief, monkeypatch):

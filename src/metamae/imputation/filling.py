@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metamae.columns import Index, Stretches
-from metamae.embedding import TOKENS, by_length
+from metamae.embedding import at_once, by_length
 from metamae.hiding import check_reconstructs, predict_hidden
 from metamae.imputation.gaps import (
     Opened,
@@ -121,7 +121,7 @@ def _fill_rows(
     ratio = float(getattr(module, "masking").ratio)  # noqa: B009  # not all methods have one
     donors = _donors(spec, records)
     pieces, owner = spec.unfold(records.subset(chosen))
-    for positions, size in by_length(spec, pieces, TOKENS.get(device.type, 2048)):
+    for positions, size in by_length(spec, pieces, at_once(spec, device)):
         for start in range(0, len(positions), size):
             index = positions[start : start + size]
             read, at = pieces, index

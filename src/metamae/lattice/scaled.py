@@ -146,11 +146,12 @@ class Scaled:
 
     def _channels(self, dtype: np.dtype[Any], points: int | None = None) -> tuple[Array, Array]:
         """Mean and standard deviation of each channel, (C, 1, ...), or repeated, (points C,)."""
-        if points is not None:
-            return np.tile(self.mean, points).astype(dtype), np.tile(self.std, points).astype(dtype)
-        shape = (len(self.mean), *[1] * self.axes)
-        mean, std = (np.array(v).reshape(shape).astype(dtype) for v in (self.mean, self.std))
-        return mean, std
+        mean, std = (np.array(v).astype(dtype) for v in (self.mean, self.std))
+        if points is None:
+            shape = (len(self.mean), *[1] * self.axes)
+            return mean.reshape(shape), std.reshape(shape)
+        # One channel is spread by the arithmetic itself.
+        return (mean, std) if len(mean) == 1 else (np.tile(mean, points), np.tile(std, points))
 
     def _check(self, values: Array, records: Records, index: Index) -> None:
         """Refuse infinity, and samples without any value, among values of samples, (B, ...)."""

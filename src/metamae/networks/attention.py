@@ -2,8 +2,8 @@
 
 PyTorch's fused kernels have no second derivative (pytorch/pytorch#116350), and the failure
 shows only in the outer backward pass. The explicit form has one; it is also the faster of the
-two on a CPU where short sequences are learnt from. Where nothing is learnt the fused form never
-took longer on the CPUs measured, and it rounds alike at every place of a batch.
+two on a CPU where short sequences are learnt from. Where nothing is learnt the fused form took
+0.3 to 1.0 of the time (`benchmarks/README.md`), and it rounds alike at every place of a batch.
 """
 
 import math
@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Below this many tokens the explicit form won every CPU timing, first derivative included;
-# above it the (N, N) scores cost more than they save.
+# Below this many tokens the explicit form won every timing on an Intel CPU, first derivative
+# included (on an AMD one below 128); above it the (N, N) scores cost more than they save.
 LONG = 384
 # Below this many keys, PyTorch's softmax over the last axis takes 10 to 30 times as long on a CPU
 # (its vectors hold 16 numbers) as over the last but one; few visible tokens are the usual case.

@@ -24,8 +24,12 @@ _shared: tuple[Any, ...] = ()  # in a process that was started: what all of them
 
 
 def auto_workers(records: Records) -> int:
-    """Choose how many processes read: none unless samples are decoded, and a core is to spare."""
-    if sys.platform != "linux" or not any(decodes(c) for c in records.columns.values()):
+    """Choose how many processes read: none unless samples are decoded, and this one may start some.
+
+    A process of a pool may not.
+    """
+    decoded = any(decodes(c) for c in records.columns.values())
+    if sys.platform != "linux" or not decoded or multiprocessing.current_process().daemon:
         return 0
     return min(MOST_WORKERS, max(1, (len(os.sched_getaffinity(0)) - 1)))
 

@@ -87,7 +87,7 @@ def pretrain(
         DataError: If the data cannot be read or learnt from; more bad samples than allowed are
             listed.
         ArtifactError: If `out` is taken, or cannot be written.
-        TrainingError: If the loss stays non-finite.
+        TrainingError: If the loss stays non-finite, or a process that reads samples is ended.
     """
     folder = None if out is None else Path(out)
     _check_asked(folder, resume, overwrite, skip_bad)

@@ -216,7 +216,8 @@ def _sound(records: Records, choices: Choices, ignore: list[str], skip_bad: int)
     """Leave out the bad samples, once for all short runs; the run proper will name them."""
     aside = Aside(skip_bad, list(records.aside))
     limits = search_limits(TrainSettings(**choices.settings["train"]))
-    return vet(records, lambda some: choices.infer(some, ignore), aside, **limits)[0]
+    sound, _ = vet(records, lambda some: choices.infer(some, ignore), aside, **limits)
+    return replace(sound, aside=())
 
 
 @dataclass(frozen=True)
