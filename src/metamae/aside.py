@@ -23,6 +23,11 @@ class Bad:
     reason: str
     sample: int | None = None
 
+    @property
+    def key(self) -> "int | Bad":
+        """The same for all that is wrong with one sample, such as a recording in many windows."""
+        return self if self.sample is None else self.sample
+
 
 @dataclass
 class Aside:
@@ -48,12 +53,11 @@ class Aside:
 
     def add_new(self, found: Iterable[Bad]) -> bool:
         """Note those that are not noted yet; say whether there were any."""
-        known, before = set(self.samples), len(self.found)
+        known, before = {one.key for one in self.found}, len(self.found)
         for one in found:
-            # A recording may be found bad in each of its windows, for another reason each time.
-            if one.sample not in known and one not in self.found:
+            if one.key not in known:
                 self.found.append(one)
-                known.update([] if one.sample is None else [one.sample])
+                known.add(one.key)
         return len(self.found) > before
 
     @property

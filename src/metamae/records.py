@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from metamae.aside import Bad
-from metamae.columns import Column, Subset
+from metamae.columns import Column, Subset, decodes
 from metamae.errors import DataError
 from metamae.indexing import AllBut, Chosen, chosen_among
 from metamae.registry import did_you_mean
@@ -68,6 +68,11 @@ class Records:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns)
+
+    @property
+    def decoded(self) -> bool:
+        """Whether reading a sample is work for a processor."""
+        return any(decodes(column) for column in self.columns.values())
 
     def where(self, position: int) -> str:
         """Name one sample so that a user finds it: source, and row or file."""

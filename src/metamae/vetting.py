@@ -12,7 +12,7 @@ from itertools import islice, takewhile
 import numpy as np
 
 from metamae.aside import LISTED, Aside, Bad
-from metamae.columns import Index, decodes
+from metamae.columns import Index
 from metamae.errors import DataError
 from metamae.indexing import AllBut
 from metamae.modalities.base import Modality
@@ -139,7 +139,7 @@ def _searched(search: _Search, workers: int | None) -> Generator[tuple[int, list
     if workers is None:
         workers = auto_workers(records)
         workers += workers > 0  # this process only waits for them
-    size = CHUNK_OF_DECODED if any(map(decodes, records.columns.values())) else CHUNK
+    size = CHUNK_OF_DECODED if records.decoded else CHUNK
     starts = range(0, len(records), size)
     every = (np.arange(start, min(start + size, len(records))) for start in starts)
     parts = takewhile(lambda _: time.monotonic() < search.end, every)

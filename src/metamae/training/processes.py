@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from metamae.columns import decodes
 from metamae.errors import TrainingError
 from metamae.records import Records
 
@@ -28,8 +27,8 @@ def auto_workers(records: Records) -> int:
 
     A process of a pool may not.
     """
-    decoded = any(decodes(c) for c in records.columns.values())
-    if sys.platform != "linux" or not decoded or multiprocessing.current_process().daemon:
+    pooled = multiprocessing.current_process().daemon
+    if sys.platform != "linux" or not records.decoded or pooled:
         return 0
     return min(MOST_WORKERS, max(1, (len(os.sched_getaffinity(0)) - 1)))
 

@@ -160,7 +160,7 @@ def _inspect(
     records: Records, choices: Choices, ignore: Iterable[str], aside: Aside, sides: _Sides
 ) -> Inspection:
     infer = partial(choices.infer, ignore=ignore)
-    most = DECODED_AT if any(map(decodes, records.columns.values())) else LOOK_AT
+    most = DECODED_AT if records.decoded else LOOK_AT
     records, schema = vet(records, infer, aside, most=most)
     some = records.sample(most, np.random.default_rng(choices.seed))
     fields = tuple(_field(some, name, schema) for name in records)
