@@ -11,10 +11,10 @@ import numpy as np
 from safetensors import SafetensorError
 
 from metamae.aside import Bad
-from metamae.atomic import make_folder, write_text_atomically
 from metamae.build import build_method
 from metamae.columns import Index
 from metamae.config import Config
+from metamae.core.atomic import make_folder, write_text_atomically
 from metamae.errors import ArtifactError, ConfigError
 from metamae.methods.base import Method
 from metamae.modalities.base import Modality

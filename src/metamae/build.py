@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from metamae.backbone import Backbone
-from metamae.checks import check_at_least, check_between, check_one_of
+from metamae.core.checks import check_at_least, check_between, check_one_of
 from metamae.decoder import DECODERS
 from metamae.errors import ConfigError
 from metamae.masking import MASKINGS

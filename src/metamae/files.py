@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from metamae.core.registry import did_you_mean
 from metamae.errors import DataError
-from metamae.registry import did_you_mean
 
 _log = logging.getLogger("metamae")
 

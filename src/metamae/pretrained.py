@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from metamae.artifact import CONFIG, build_from, build_run, load_model, read_run
 from metamae.aside import Aside
 from metamae.backbone import Backbone
-from metamae.checks import check_one_of
 from metamae.config import Config
+from metamae.core.checks import check_one_of
 from metamae.embedding import Progress, Vectors, embed_samples, embed_tokens
 from metamae.errors import ConfigError
 from metamae.methods.base import Method

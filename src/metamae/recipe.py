@@ -6,10 +6,10 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from metamae.core.registry import did_you_mean
 from metamae.errors import ConfigError
 from metamae.layouts import LAYOUTS
 from metamae.layouts.base import Published
-from metamae.registry import did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)

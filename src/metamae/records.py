@@ -10,9 +10,9 @@ import numpy as np
 
 from metamae.aside import Bad
 from metamae.columns import Column, Subset, decodes
+from metamae.core.registry import did_you_mean
 from metamae.errors import DataError
 from metamae.indexing import AllBut, Chosen, chosen_among
-from metamae.registry import did_you_mean
 
 
 @dataclass(frozen=True)

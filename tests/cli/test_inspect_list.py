@@ -46,7 +46,7 @@ def test_each_command_explains_its_options(command, options):
 
 
 def test_version():
-    from metamae.version import VERSION
+    from metamae.core.version import VERSION
 
     assert metamae("--version").out.strip() == VERSION
 

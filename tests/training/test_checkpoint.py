@@ -10,9 +10,9 @@ import torch
 from safetensors import safe_open
 
 from command import metamae, pretrain, refused, settings
-from metamae import atomic
 from metamae.artifact import load_model
-from metamae.atomic import write_atomically, write_text_atomically
+from metamae.core import atomic
+from metamae.core.atomic import write_atomically, write_text_atomically
 from metamae.errors import ArtifactError
 from metamae.training import checkpoint
 from metamae.training.checkpoint import (

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from metamae.config import Choices, known_settings
+from metamae.core.registry import did_you_mean
 from metamae.division import Division, divide
 from metamae.errors import ConfigError
 from metamae.evaluation import EVALUATIONS
@@ -13,7 +14,6 @@ from metamae.evaluation.base import Budget, judge
 from metamae.layouts.base import Published
 from metamae.methods import METHODS
 from metamae.pretrained import Pretrained
-from metamae.registry import did_you_mean
 from metamae.representations import Features, embeddings, pca_features, raw_features
 from metamae.scoring.result import Judgement
 from metamae.verbs.pretrain import pretrain, untrained

@@ -14,9 +14,9 @@ from metamae.bench.problem import Problem
 from metamae.bench.store import Store
 from metamae.bench.summary import Summary, summarise, to_markdown
 from metamae.bench.work import Work, at_once, in_turn, threads_of_each
-from metamae.checks import check_at_least
+from metamae.core.checks import check_at_least
+from metamae.core.version import VERSION
 from metamae.errors import ConfigError
-from metamae.version import VERSION
 
 log = logging.getLogger("metamae")
 

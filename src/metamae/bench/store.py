@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from metamae.atomic import make_folder, write_atomically, write_text_atomically
 from metamae.bench.cell import Cell, Row
+from metamae.core.atomic import make_folder, write_atomically, write_text_atomically
 from metamae.errors import ArtifactError
 
 ASKED = "asked.json"

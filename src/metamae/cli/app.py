@@ -38,7 +38,7 @@ class Terminated(KeyboardInterrupt):
 
 def package_version() -> str:
     """Return the version of the installed package."""
-    from metamae.version import VERSION
+    from metamae.core.version import VERSION
 
     return VERSION
 

@@ -52,7 +52,7 @@ def bench(  # noqa: PLR0913  # one argument per option of the command
     from metamae.bench.run import FULL, QUICK
     from metamae.bench.run import bench as run
     from metamae.bench.suites import open_suite
-    from metamae.checks import check_one_of
+    from metamae.core.checks import check_one_of
     from metamae.training.settings import BUDGETS
 
     check_one_of("Bench.protocol", protocol, list(PROTOCOLS))

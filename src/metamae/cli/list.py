@@ -11,7 +11,7 @@ def list_plugins(kind: str | None = None) -> None:
     Args:
         kind: methods, modalities, maskings, evaluations, detectors or readers; all if not given.
     """
-    from metamae.checks import check_one_of
+    from metamae.core.checks import check_one_of
 
     for name in KINDS if kind is None else [check_one_of("List.kind", kind, KINDS)]:
         rows = [[key, description, settings] for key, description, settings in _rows(name)]

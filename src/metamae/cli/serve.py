@@ -37,7 +37,7 @@ def serve(
         device: cpu, cuda, or auto.
     """
     show_log()
-    from metamae.checks import check_at_least
+    from metamae.core.checks import check_at_least
     from metamae.verbs.serve import Limits
     from metamae.verbs.serve import serve as verb
 

@@ -1,6 +1,6 @@
 """One file per way of telling what is not normal; the module name is the key."""
 
-from metamae.registry import Registry
+from metamae.core.registry import Registry
 
 DETECTORS = Registry(
     __name__,

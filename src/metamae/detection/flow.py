@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from metamae.checks import check_at_least, check_between
+from metamae.core.checks import check_at_least, check_between
 from metamae.detection.base import Described, Detector, Floats, Strangeness, draw, strongest
 
 MOST_TOKENS = 200_000  # that are learnt from

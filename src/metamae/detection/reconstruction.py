@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metamae.checks import check_at_least, check_between
+from metamae.core.checks import check_at_least, check_between
 from metamae.detection.base import (
     Described,
     Detector,

@@ -1,6 +1,6 @@
 """One file per way of judging features; the module name is the key."""
 
-from metamae.registry import Registry
+from metamae.core.registry import Registry
 
 EVALUATIONS = Registry(
     __name__,

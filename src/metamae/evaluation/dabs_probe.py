@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from metamae.checks import check_at_least, check_between
+from metamae.core.checks import check_at_least, check_between
 from metamae.evaluation.base import Evaluation, Labelled
 from metamae.scoring.task import Array, Prediction, Task
 

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from metamae.checks import check_at_least
+from metamae.core.checks import check_at_least
 from metamae.evaluation.base import Evaluation, Labelled
 from metamae.scoring.metrics import primary
 from metamae.scoring.split import validation_folds

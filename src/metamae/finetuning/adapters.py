@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from metamae.backbone import Backbone
-from metamae.checks import check_one_of
+from metamae.core.checks import check_one_of
 from metamae.errors import ConfigError
 from metamae.networks.transformer import Block
 

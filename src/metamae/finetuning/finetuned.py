@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from metamae.artifact import build_from
-from metamae.atomic import make_folder, write_text_atomically
 from metamae.config import Config
+from metamae.core.atomic import make_folder, write_text_atomically
+from metamae.core.version import VERSION
 from metamae.embedding import Progress, Vectors
 from metamae.errors import ArtifactError, ConfigError
 from metamae.finetuning.head import Head, Target
@@ -25,7 +26,6 @@ from metamae.pretrained import Pretrained, pick_device
 from metamae.schema import Schema
 from metamae.scoring.task import Array, Prediction, Task
 from metamae.training.checkpoint import read_tensors, write_tensors
-from metamae.version import VERSION
 
 FACTS, CONFIG, SCHEMA = "finetuned.json", "encoder.toml", "schema.json"
 WEIGHTS, RESULTS = "finetuned.safetensors", "results.json"

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from metamae.checks import check_at_least, check_between, check_one_of
+from metamae.core.checks import check_at_least, check_between, check_one_of
+from metamae.core.registry import did_you_mean
 from metamae.errors import ConfigError
 from metamae.finetuning.adapters import HOW
-from metamae.registry import did_you_mean
 from metamae.training.settings import BUDGETS, TrainSettings
 
 DEFAULT_STEPS = 500

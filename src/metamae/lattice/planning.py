@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from metamae.checks import check_at_least
 from metamae.columns import Index, sizes_of
+from metamae.core.checks import check_at_least
 from metamae.errors import ConfigError, DataError
 from metamae.lattice.geometry import MOST_VALUES, auto_cell
 from metamae.lattice.intake import Intake

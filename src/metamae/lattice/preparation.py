@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metamae.checks import check_at_least, check_between, check_one_of
+from metamae.core.checks import check_at_least, check_between, check_one_of
 from metamae.errors import ConfigError
 from metamae.lattice.resampling import resample, resampled_lengths
 

@@ -1,6 +1,6 @@
 """One file per published data set: its files as their authors distribute them."""
 
-from metamae.registry import Registry
+from metamae.core.registry import Registry
 
 LAYOUTS = Registry(
     __name__,

@@ -12,8 +12,8 @@ from typing import ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.checks import check_at_least
 from metamae.columns import Array
+from metamae.core.checks import check_at_least
 from metamae.decoded import Decoded
 from metamae.errors import DataError
 from metamae.layouts.base import (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from metamae.challenge import Challenge
-from metamae.checks import check_at_least
+from metamae.core.checks import check_at_least
 from metamae.errors import ConfigError
 from metamae.layouts.base import (
     Layout,

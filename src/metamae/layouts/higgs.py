@@ -11,8 +11,8 @@ from typing import ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.checks import check_one_of
 from metamae.columns import Index
+from metamae.core.checks import check_one_of
 from metamae.errors import DataError
 from metamae.layouts.base import Layout, Published, cut, find, labelled, shuffled
 from metamae.readers import read

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from metamae.challenge import Challenge
-from metamae.checks import check_at_least
+from metamae.core.checks import check_at_least
 from metamae.layouts.base import (
     Layout,
     Published,

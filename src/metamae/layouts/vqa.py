@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from metamae.challenge import Challenge
-from metamae.checks import check_at_least
+from metamae.core.checks import check_at_least
 from metamae.errors import DataError
 from metamae.layouts.base import (
     Layout,

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.checks import check_at_least
 from metamae.columns import Array, Index
+from metamae.core.checks import check_at_least
 from metamae.errors import DataError
 from metamae.files import legible
 from metamae.layouts.base import Layout, Published, cut, find, image_settings, resized, shuffled

@@ -1,6 +1,6 @@
 """One file per masking strategy: which tokens are hidden."""
 
-from metamae.registry import Registry
+from metamae.core.registry import Registry
 
 MASKINGS = Registry(
     __name__,

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from metamae.checks import check_between
+from metamae.core.checks import check_between
 from metamae.types import Mask, Tokens
 
 

@@ -8,7 +8,7 @@ that it works on a lattice of any number of axes and on points.
 import torch
 from torch import Tensor
 
-from metamae.checks import check_at_least
+from metamae.core.checks import check_at_least
 from metamae.masking.base import Masking
 from metamae.types import Tokens
 

@@ -9,7 +9,7 @@ Dirichlet distribution, and only in a part of the samples; the others are masked
 import torch
 from torch import Tensor
 
-from metamae.checks import check_between
+from metamae.core.checks import check_between
 from metamae.masking.base import Masking
 from metamae.types import Tokens
 

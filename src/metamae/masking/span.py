@@ -7,7 +7,7 @@ Differs: runs have one length, not a geometric one, so that every sample hides t
 import torch
 from torch import Tensor
 
-from metamae.checks import check_at_least
+from metamae.core.checks import check_at_least
 from metamae.masking.base import Masking
 from metamae.types import Tokens
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from metamae.checks import check_at_least, check_one_of
 from metamae.columns import Array
+from metamae.core.checks import check_at_least, check_one_of
+from metamae.core.registry import did_you_mean
 from metamae.errors import ConfigError, DataError
 from metamae.measured.column import Measured, Rules, measure
 from metamae.measured.groups import WIDE
 from metamae.measured.rows import gather
 from metamae.measured.scaling import SCALINGS
 from metamae.records import Records
-from metamae.registry import did_you_mean
 
 LISTED = 8  # columns that a note names
 

@@ -1,6 +1,6 @@
 """One file per self-supervised method."""
 
-from metamae.registry import Registry
+from metamae.core.registry import Registry
 
 METHODS = Registry(
     __name__,

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metamae.backbone import Backbone
-from metamae.checks import check_between, check_flag, check_one_of
+from metamae.core.checks import check_between, check_flag, check_one_of
 from metamae.masking.base import Masking
 from metamae.methods.base import Method, blanked, is_there, mean_where
 from metamae.networks.transformer import xavier_linear

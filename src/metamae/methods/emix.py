@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metamae.backbone import Backbone, pool
-from metamae.checks import check_between, check_flag
+from metamae.core.checks import check_between, check_flag
 from metamae.methods.base import Method, is_there
 from metamae.networks.transformer import xavier_linear
 from metamae.types import Batch, Step, Tokens

@@ -8,7 +8,7 @@ Differs: any modality; targets are on the scale of the whole training set, not o
 import torch
 
 from metamae.backbone import Backbone
-from metamae.checks import check_between
+from metamae.core.checks import check_between
 from metamae.decoder import Decoder
 from metamae.masking.base import Masking
 from metamae.methods.base import (

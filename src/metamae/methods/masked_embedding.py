@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from metamae.backbone import Backbone
-from metamae.checks import check_flag
+from metamae.core.checks import check_flag
 from metamae.masking.base import Masking
 from metamae.methods.base import Method, Reconstruction, blanked, explained, mean_where
 from metamae.types import Batch, Step, Tokens

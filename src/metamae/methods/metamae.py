@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from metamae.backbone import Backbone, pool
-from metamae.checks import check_at_least, check_between, check_flag, check_one_of
+from metamae.core.checks import check_at_least, check_between, check_flag, check_one_of
 from metamae.decoder import Decoder, spread_out
 from metamae.masking.base import Masking
 from metamae.methods.base import (

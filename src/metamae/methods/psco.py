@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metamae.backbone import Backbone, pool
-from metamae.checks import check_at_least, check_between
+from metamae.core.checks import check_at_least, check_between
 from metamae.masking.base import Masking
 from metamae.methods.base import Method
 from metamae.networks.transformer import xavier_linear

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metamae.backbone import Backbone
-from metamae.checks import check_flag
+from metamae.core.checks import check_flag
 from metamae.masking.base import Masking
 from metamae.methods.base import Method, is_there, mean_where
 from metamae.networks.transformer import xavier_linear

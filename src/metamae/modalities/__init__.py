@@ -1,6 +1,6 @@
 """One file per modality: what a sample is, how it becomes tokens, how a token is scored."""
 
-from metamae.registry import Registry
+from metamae.core.registry import Registry
 
 MODALITIES = Registry(
     __name__,

@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metamae.checks import check_at_least
 from metamae.columns import Array, Index, Subset, decodes, sizes_of
+from metamae.core.checks import check_at_least
 from metamae.errors import ConfigError
 from metamae.lattice import planning
 from metamae.lattice.channels import summary

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metamae.columns import Array, Index
+from metamae.core.registry import Registry
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.base import Features, Modality, Tokenizer
 from metamae.networks.positions import Learned
@@ -44,7 +45,6 @@ from metamae.parts.slots import (
     token_weights,
 )
 from metamae.records import Records
-from metamae.registry import Registry
 from metamae.types import Batch, Tokens
 
 # What a part may be: every modality but this one.

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metamae.checks import check_at_least, check_one_of
 from metamae.columns import Index, sizes_of
+from metamae.core.checks import check_at_least, check_one_of
 from metamae.errors import ConfigError
 from metamae.modalities.base import Features, Modality, Tokenizer
 from metamae.networks.transformer import xavier_linear

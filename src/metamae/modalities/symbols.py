@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metamae.checks import check_at_least
 from metamae.columns import Column, Index, Stretches
+from metamae.core.checks import check_at_least
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.base import Features, Modality, Places, Tokenizer
 from metamae.networks.positions import Line

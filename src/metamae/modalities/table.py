@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metamae.checks import check_at_least
 from metamae.columns import Index
+from metamae.core.checks import check_at_least
 from metamae.errors import ConfigError, DataError
 from metamae.measured.column import Measured
 from metamae.measured.groups import deal, group_size

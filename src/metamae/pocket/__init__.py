@@ -1,6 +1,6 @@
 """One file per data set of the pocket benchmark: real data inside ordinary packages."""
 
-from metamae.registry import Registry
+from metamae.core.registry import Registry
 
 POCKET = Registry(
     __name__,

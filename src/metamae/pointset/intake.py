@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metamae.checks import check_at_least
 from metamae.columns import Column, Index
+from metamae.core.checks import check_at_least
 from metamae.errors import ConfigError, DataError
 from metamae.pointset.geometry import Doubles, chamfer, typical_group
 from metamae.records import Records

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from metamae.aside import Aside
+from metamae.core.registry import Registry
 from metamae.errors import DataError
 from metamae.files import find_in_folder, find_path, is_path, peek
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.registry import Registry
 from metamae.sources.shards import find_shards, name_of, read_shards
 
 _log = logging.getLogger("metamae")

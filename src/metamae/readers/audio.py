@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from metamae.aside import Aside
-from metamae.checks import check_at_least, check_flag
 from metamae.columns import Array
+from metamae.core.checks import check_at_least, check_flag
+from metamae.core.extras import require
 from metamae.errors import DataError
-from metamae.extras import require
 from metamae.files import UNPACKED_MOST, check_unpacked, legible
 from metamae.readers.base import Reader
 from metamae.records import Records

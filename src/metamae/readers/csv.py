@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from metamae.aside import Aside
-from metamae.checks import check_at_least, check_flag, check_one_of
 from metamae.columns import Index
+from metamae.core.checks import check_at_least, check_flag, check_one_of
+from metamae.core.registry import did_you_mean
 from metamae.errors import ConfigError, DataError
 from metamae.files import UNPACKED_MOST, check_field, check_names, find_file, legible
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.registry import did_you_mean
 from metamae.sources.arrow import table_records
 from metamae.sources.spellings import MOSTLY, NEEDED, convert, fitting, share
 from metamae.sources.textfile import TextFile

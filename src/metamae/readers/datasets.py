@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from metamae.aside import Aside
-from metamae.checks import check_at_least
+from metamae.core.checks import check_at_least
+from metamae.core.registry import did_you_mean
 from metamae.errors import ConfigError, DataError
 from metamae.files import UNPACKED_MOST, find_file, find_path, is_path, legible
 from metamae.readers.base import Reader
 from metamae.records import Records
-from metamae.registry import did_you_mean
 from metamae.sources.arrow import IN_MEMORY, TableFiles
 from metamae.sources.shards import read_shards
 

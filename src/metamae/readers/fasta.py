@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamae.aside import Aside
-from metamae.checks import check_at_least, check_flag, check_one_of
 from metamae.columns import Chain, Column, Index
+from metamae.core.checks import check_at_least, check_flag, check_one_of
 from metamae.errors import DataError
 from metamae.files import UNPACKED_MOST, check_field, find_file, find_in_folder, find_path, legible
 from metamae.readers.base import Reader

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from metamae.aside import Aside
-from metamae.checks import check_at_least, check_one_of
+from metamae.core.checks import check_at_least, check_one_of
 from metamae.errors import ConfigError
 from metamae.readers.base import Reader
 from metamae.records import Records

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from metamae.aside import Aside
-from metamae.checks import check_at_least
 from metamae.columns import Array
+from metamae.core.checks import check_at_least
 from metamae.errors import DataError
 from metamae.files import UNPACKED_MOST, check_field, find_file, legible
 from metamae.readers.base import Reader

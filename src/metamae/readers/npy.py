@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from metamae.aside import Aside
-from metamae.checks import check_one_of
 from metamae.columns import Array, Column
+from metamae.core.checks import check_one_of
 from metamae.decoded import Decoded
 from metamae.errors import DataError
 from metamae.files import (

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from metamae.aside import Aside
-from metamae.checks import check_at_least
+from metamae.core.checks import check_at_least
 from metamae.files import UNPACKED_MOST, find_file
 from metamae.readers.base import Reader
 from metamae.records import Records

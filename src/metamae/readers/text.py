@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from metamae.aside import Aside
-from metamae.checks import check_at_least, check_one_of
 from metamae.columns import Chain, Column
+from metamae.core.checks import check_at_least, check_one_of
 from metamae.decoded import Decoded
 from metamae.errors import ConfigError, DataError
 from metamae.files import (

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamae.aside import Aside
-from metamae.checks import check_at_least
 from metamae.columns import Column
+from metamae.core.checks import check_at_least
 from metamae.errors import DataError
 from metamae.files import UNPACKED_MOST, check_field, find_file, legible
 from metamae.readers.base import Reader

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from metamae.aside import Aside
-from metamae.checks import check_at_least, check_between
 from metamae.columns import Array, Index
+from metamae.core.checks import check_at_least, check_between
+from metamae.core.extras import require
 from metamae.errors import ConfigError, DataError
-from metamae.extras import require
 from metamae.files import UNPACKED_MOST, legible
 from metamae.readers.base import Reader
 from metamae.records import Records

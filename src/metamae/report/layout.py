@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.checks import check_one_of
+from metamae.core.checks import check_one_of
 from metamae.errors import DataError
 
 Array = NDArray[Any]

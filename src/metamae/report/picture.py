@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.atomic import write_atomically
+from metamae.core.atomic import write_atomically
 from metamae.errors import DataError
 
 Values = NDArray[Any]

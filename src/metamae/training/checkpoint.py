@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from metamae.atomic import make_folder, write_atomically
+from metamae.core.atomic import make_folder, write_atomically
 from metamae.errors import ArtifactError
 from metamae.training.optimizer import Together
 

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from metamae.atomic import write_text_atomically
+from metamae.core.atomic import write_text_atomically
 from metamae.errors import ArtifactError, ConfigError
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from metamae.atomic import make_folder, write_atomically
+from metamae.core.atomic import make_folder, write_atomically
 from metamae.types import Batch
 
 MOST_KEPT = 20

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from metamae.checks import check_at_least, check_between, check_flag, check_one_of
+from metamae.core.checks import check_at_least, check_between, check_flag, check_one_of
 from metamae.errors import ConfigError
 from metamae.training.precision import PRECISIONS
 

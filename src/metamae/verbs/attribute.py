@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamae.alike import micro_batches
-from metamae.atomic import write_atomically
 from metamae.attribution import SHARES, Answer, Floats, attribute
-from metamae.checks import check_at_least
+from metamae.core.atomic import write_atomically
+from metamae.core.checks import check_at_least
 from metamae.division import divide
 from metamae.errors import ConfigError, DataError
 from metamae.pretrained import Pretrained, read_sound, take

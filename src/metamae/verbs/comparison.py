@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metamae import artifact
-from metamae.atomic import write_text_atomically
+from metamae.core.atomic import write_text_atomically
 from metamae.errors import ConfigError
 from metamae.report.compare import Run, flatten, write_comparison
 from metamae.verbs.outputs import check_out

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.atomic import make_folder
-from metamae.checks import check_at_least
+from metamae.core.atomic import make_folder
+from metamae.core.checks import check_at_least
 from metamae.division import divide
 from metamae.pretrained import Pretrained
 from metamae.records import Records

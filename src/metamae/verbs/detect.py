@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from metamae import artifact
 from metamae.anomaly.alarm import Alarm
-from metamae.atomic import write_atomically
-from metamae.checks import check_at_least, check_between
 from metamae.columns import Index
+from metamae.core.atomic import write_atomically
+from metamae.core.checks import check_at_least, check_between
+from metamae.core.registry import did_you_mean
 from metamae.detection import DETECTORS
 from metamae.detection.base import Detector
 from metamae.errors import ConfigError, DataError
 from metamae.pretrained import Pretrained, load, read_sound
 from metamae.records import Records
-from metamae.registry import did_you_mean
 from metamae.scoring.split import train_test
 from metamae.scoring.task import Task
 from metamae.verbs.detected import Detected

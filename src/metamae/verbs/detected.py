@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamae.columns import Index
+from metamae.core.version import VERSION
 from metamae.pretrained import Pretrained
 from metamae.records import Records
 from metamae.verbs.spotting import Finding, heat_of
-from metamae.version import VERSION
 
 
 @dataclass(frozen=True)

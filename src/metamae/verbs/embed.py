@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from metamae.checks import check_one_of
 from metamae.columns import Index
+from metamae.core.checks import check_one_of
 from metamae.embedding import Part, Progress, Vectors, embed_parts
 from metamae.errors import ConfigError
 from metamae.pretrained import Pretrained, read_sound, take

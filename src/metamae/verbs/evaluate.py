@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from metamae import artifact
-from metamae.atomic import write_text_atomically
-from metamae.checks import check_at_least, check_between
+from metamae.core.atomic import write_text_atomically
+from metamae.core.checks import check_at_least, check_between
+from metamae.core.registry import did_you_mean
+from metamae.core.version import VERSION
 from metamae.division import TEST_SHARE, divide
 from metamae.errors import ArtifactError, DataError
 from metamae.evaluation import EVALUATIONS
 from metamae.evaluation.base import Budget, judge
 from metamae.pretrained import Pretrained, read_sound, take
 from metamae.records import Records
-from metamae.registry import did_you_mean
 from metamae.representations import represent
 from metamae.scoring.result import Judgement
 from metamae.scoring.verdict import Verdict, verdict
-from metamae.version import VERSION
 
 log = logging.getLogger("metamae")
 

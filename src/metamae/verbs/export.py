@@ -10,15 +10,15 @@ from operator import mul
 from pathlib import Path
 from typing import Any
 
-from metamae.checks import check_one_of
+from metamae.core.checks import check_one_of
+from metamae.core.extras import require
+from metamae.core.version import VERSION
 from metamae.errors import ConfigError
-from metamae.extras import require
 from metamae.portable.archive import pickled_entries
 from metamae.portable.folder import check_free, write_folder
 from metamae.portable.inputs import Samples, look_at
 from metamae.portable.program import check, described, trace
 from metamae.pretrained import Pretrained, take
-from metamae.version import VERSION
 
 log = logging.getLogger("metamae")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from metamae.checks import check_at_least
+from metamae.core.checks import check_at_least
 from metamae.episodes import MOST_ADAPTED, Floats, Sampler, accuracy, prepare
 from metamae.errors import DataError
 from metamae.pretrained import Pretrained, read_sound, take

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from metamae.atomic import write_atomically, write_text_atomically
-from metamae.checks import check_at_least, check_between
+from metamae.core.atomic import write_atomically, write_text_atomically
+from metamae.core.checks import check_at_least, check_between
+from metamae.core.version import VERSION
 from metamae.division import TEST_SHARE, Division, divide
 from metamae.embedding import Progress
 from metamae.errors import ConfigError, DataError
@@ -29,7 +30,6 @@ from metamae.scoring.task import Array, Prediction, Task, labelled
 from metamae.verbs.evaluate import check_no_input, notes_on
 from metamae.verbs.outputs import check_out
 from metamae.verbs.vector_files import sample_names
-from metamae.version import VERSION
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 
 from metamae.artifact import fingerprint
 from metamae.columns import Column, Subset
+from metamae.core.version import VERSION
 from metamae.files import find_path, is_path
 from metamae.indexing import AllBut
 from metamae.pretrained import Pretrained
@@ -19,7 +20,6 @@ from metamae.sources.shards import find_shards
 from metamae.training.checkpoint import digest
 from metamae.training.precision import choose_precision
 from metamae.verbs.unfinished import KIND
-from metamae.version import VERSION
 
 CHUNK = 2**14  # values hashed at once
 

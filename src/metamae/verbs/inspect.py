@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from metamae.aside import Aside
-from metamae.atomic import write_text_atomically
 from metamae.columns import decodes
 from metamae.config import Choices, choose
+from metamae.core.atomic import write_text_atomically
 from metamae.errors import ArtifactError, DataError
 from metamae.guess import LABELS
 from metamae.modalities.base import Modality

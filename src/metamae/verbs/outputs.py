@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from metamae.core.registry import did_you_mean
 from metamae.errors import ArtifactError, ConfigError
-from metamae.registry import did_you_mean
 
 
 def check_out(

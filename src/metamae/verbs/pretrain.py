@@ -14,8 +14,9 @@ import torch
 
 from metamae import artifact
 from metamae.aside import Aside
-from metamae.checks import check_at_least
 from metamae.config import Choices, Config, choose, resolve
+from metamae.core.checks import check_at_least
+from metamae.core.version import VERSION
 from metamae.errors import ConfigError, DataError
 from metamae.indexing import AllBut
 from metamae.modalities.base import Modality
@@ -31,7 +32,6 @@ from metamae.training.order import blocks_of_records
 from metamae.training.precision import choose_precision
 from metamae.training.settings import DEFAULT_STEPS, MOST_SAMPLES, TrainSettings
 from metamae.types import Batch
-from metamae.version import VERSION
 from metamae.vetting import MOST_LOOKED_AT, vet, without_samples
 
 log = logging.getLogger("metamae")

@@ -13,9 +13,10 @@ import numpy as np
 from markupsafe import Markup
 
 from metamae import artifact
-from metamae.atomic import write_text_atomically
-from metamae.checks import check_at_least, check_one_of
 from metamae.columns import Index, decodes
+from metamae.core.atomic import write_text_atomically
+from metamae.core.checks import check_at_least, check_one_of
+from metamae.core.version import VERSION
 from metamae.embedding import Progress
 from metamae.errors import ConfigError, DataError, MetaMAEError
 from metamae.guess import LABELS
@@ -30,7 +31,6 @@ from metamae.verbs.display import see_partly, see_whole
 from metamae.verbs.outputs import check_out
 from metamae.verbs.pretrain import split
 from metamae.verbs.vector_files import sample_names
-from metamae.version import VERSION
 from metamae.vetting import without_samples
 
 log = logging.getLogger("metamae")

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from metamae.checks import check_at_least, check_between
+from metamae.core.checks import check_at_least, check_between
+from metamae.core.extras import require
+from metamae.core.version import VERSION
 from metamae.embedding import READ, Progress, Vectors, by_length
 from metamae.errors import ConfigError, DataError
-from metamae.extras import require
 from metamae.pretrained import Pretrained, take
 from metamae.records import Records
 from metamae.verbs.merging import Merging
 from metamae.verbs.wire import JSON, NPY, Refusal, read_samples, write_vectors
-from metamae.version import VERSION
 
 log = logging.getLogger("metamae")
 

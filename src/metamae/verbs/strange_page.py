@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metamae.atomic import write_text_atomically
 from metamae.columns import Array
+from metamae.core.atomic import write_text_atomically
 from metamae.detection.base import collect
 from metamae.modalities.base import Modality, Tokenizer
 from metamae.modalities.mixture import Mixture, MixtureTokenizer

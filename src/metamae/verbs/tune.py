@@ -21,11 +21,11 @@ from typing import Any
 
 from metamae import artifact
 from metamae.aside import Aside
-from metamae.atomic import write_text_atomically
-from metamae.checks import check_at_least, check_between
 from metamae.config import Choices, choose
+from metamae.core.atomic import write_text_atomically
+from metamae.core.checks import check_at_least, check_between
+from metamae.core.extras import require
 from metamae.errors import TrainingError
-from metamae.extras import require
 from metamae.pretrained import Pretrained
 from metamae.records import Records
 from metamae.schema_file import read_schema_file

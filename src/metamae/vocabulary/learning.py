@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from metamae.checks import check_at_least
 from metamae.columns import Index
+from metamae.core.checks import check_at_least
+from metamae.core.registry import did_you_mean
 from metamae.errors import ConfigError, DataError
 from metamae.records import Records
-from metamae.registry import did_you_mean
 from metamae.vocabulary.alphabet import tally
 from metamae.vocabulary.kmers import Kmers
 from metamae.vocabulary.rows import Excerpts

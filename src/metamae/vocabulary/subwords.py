@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from metamae.columns import Index
+from metamae.core.extras import require
 from metamae.errors import DataError
-from metamae.extras import require
 from metamae.files import legible
 from metamae.vocabulary.units import UNKNOWN, Keys, Symbol, Unit
 

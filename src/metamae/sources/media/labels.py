@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from metamae.checks import check_one_of
 from metamae.columns import Column
+from metamae.core.checks import check_one_of
 from metamae.errors import ConfigError, DataError
 from metamae.files import UNPACKED_MOST, check_names, check_unpacked, find_file, legible
 from metamae.sources.arrow import arrow_column

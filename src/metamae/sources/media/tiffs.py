@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from metamae.columns import Array
+from metamae.core.extras import require
 from metamae.errors import DataError
-from metamae.extras import require
 from metamae.files import check_unpacked, legible
 
 _LAYOUTS = {"YX", "YXS", "SYX"}  # One band, bands by pixel, bands by plane.

@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from metamae.core.registry import did_you_mean
 from metamae.errors import ConfigError
-from metamae.registry import did_you_mean
 
 
 def check_between(

@@ -2,10 +2,10 @@ import sys
 
 import pytest
 
+from metamae.core.registry import Registry, did_you_mean
 from metamae.errors import ConfigError
 from metamae.masking import MASKINGS
 from metamae.methods import METHODS
-from metamae.registry import Registry, did_you_mean
 
 
 @pytest.mark.parametrize(

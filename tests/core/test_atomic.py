@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from metamae.atomic import write_atomically, write_text_atomically
+from metamae.core.atomic import write_atomically, write_text_atomically
 from metamae.errors import ArtifactError
 
 

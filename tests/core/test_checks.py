@@ -1,6 +1,6 @@
 import pytest
 
-from metamae.checks import check_at_least, check_between, check_flag, check_one_of
+from metamae.core.checks import check_at_least, check_between, check_flag, check_one_of
 from metamae.errors import ConfigError, MetaMAEError
 
 INF = float("inf")
