@@ -13,8 +13,8 @@ from torch import Tensor
 
 from metamae.methods.base import explained, mean_where
 from metamae.methods.metamae import Adapted, MetaMAE
-from metamae.networks import attention
-from metamae.types import Batch, Mask, Step, Tokens
+from metamae.model import attention
+from metamae.model.tokens import Batch, Mask, Step, Tokens
 
 
 class PlainMetaMAE(MetaMAE):

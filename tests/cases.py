@@ -11,10 +11,10 @@ from metamae.methods import METHODS
 from metamae.methods.base import Method
 from metamae.modalities import MODALITIES
 from metamae.modalities.base import Modality
-from metamae.modalities.mixture import Mixture
+from metamae.modalities.mixture.mixture import Mixture
+from metamae.model.tokens import Batch
 from metamae.records import Records
 from metamae.schema import parts_of
-from metamae.types import Batch
 
 NETWORK = Network(
     width=16, depth=1, heads=2, decoder_width=8, decoder_depth=1, decoder_heads=2, dropout=0.0

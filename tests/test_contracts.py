@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from cases import CASES, NETWORK, NUM, build, case, hides, objects, read, rng
-from metamae.decoder import DECODERS
 from metamae.masking import MASKINGS
 from metamae.masking.base import Masking
 from metamae.methods import METHODS
 from metamae.methods.base import Method
 from metamae.modalities import MODALITIES
+from metamae.model.decoder import DECODERS
 from metamae.schema import modality_settings, parts_of
 
 # Parameters that a loss need not reach: a mixture completes predictions by heads of its parts,

@@ -244,7 +244,7 @@ def test_data_that_are_not_of_the_named_modality():
 
 
 def test_the_seed_decides_the_subsample(monkeypatch):
-    monkeypatch.setattr("metamae.lattice.scaled.STATISTICS_FROM", 16)
+    monkeypatch.setattr("metamae.modalities.grid.scaled.STATISTICS_FROM", 16)
     x = np.random.default_rng(0).normal(size=(100, 2, 30))
     first, again, other = (infer(x, seed=seed).modality for seed in (0, 0, 1))
     assert first == again != other

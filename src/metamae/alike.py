@@ -12,9 +12,9 @@ import torch
 from metamae.columns import Index
 from metamae.embedding import at_once, by_length
 from metamae.modalities.base import Modality
+from metamae.model.tokens import Batch
 from metamae.records import Records
 from metamae.training.batches import to_device
-from metamae.types import Batch
 
 
 def micro_batches(

@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-from metamae.backbone import Backbone
 from metamae.core.checks import check_at_least, check_between, check_one_of
-from metamae.decoder import DECODERS
 from metamae.errors import ConfigError
 from metamae.masking import MASKINGS
 from metamae.methods import METHODS
 from metamae.methods.base import Method
 from metamae.modalities.base import Modality
-from metamae.networks.transformer import Transformer
+from metamae.model.backbone import Backbone
+from metamae.model.decoder import DECODERS
+from metamae.model.transformer import Transformer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metamae.backbone import Backbone, pool, pool_regions
 from metamae.columns import Index
 from metamae.modalities.base import Modality
+from metamae.model.backbone import Backbone, pool, pool_regions
+from metamae.model.tokens import Batch
 from metamae.records import Records
 from metamae.training.batches import to_device
 from metamae.training.order import MIXED, blocks_of_records
 from metamae.training.precision import autocast
-from metamae.types import Batch
 
 Vectors = NDArray[np.float32]
 MULTIPLE = 8

@@ -14,7 +14,7 @@ from torch import Tensor
 from metamae.errors import ConfigError
 from metamae.masking.base import Masking
 from metamae.methods.base import Method, Reconstruction, positions
-from metamae.types import Batch, Mask, Tokens
+from metamae.model.tokens import Batch, Mask, Tokens
 
 LONGEST = 8192  # tokens of a sample up to which the order of the turns is one for all lengths
 

@@ -224,7 +224,7 @@ def test_bad_data_stop_the_run_before_it_begins(tmp_path, name, content, message
 
 
 def test_a_bad_sample_that_no_statistics_have_seen_stops_it_too(tmp_path, monkeypatch):
-    from metamae.lattice import scaled
+    from metamae.modalities.grid import scaled
 
     monkeypatch.setattr(scaled, "STATISTICS_FROM", 32)
     x = samples((300, 2, 8))

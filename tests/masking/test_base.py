@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from cases import rng
 from metamae.errors import ConfigError
-from metamae.lattice.geometry import neighbours
 from metamae.masking import MASKINGS
 from metamae.masking.base import keep_best, num_visible
-from metamae.types import Tokens
+from metamae.modalities.grid.geometry import neighbours
+from metamae.model.tokens import Tokens
 
 every_masking = pytest.mark.parametrize("name", MASKINGS.entries)
 GEOMETRIES = {"none": None, "line": (20,), "lattice": (4, 5), "cube": (2, 5, 2)}

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from cases import rng
-from metamae.lattice.geometry import neighbours
 from metamae.masking.block import BlockMasking
-from metamae.types import Tokens
+from metamae.modalities.grid.geometry import neighbours
+from metamae.model.tokens import Tokens
 
 
 def num_regions(cells, near):

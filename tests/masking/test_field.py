@@ -6,7 +6,7 @@ import torch
 from cases import rng
 from metamae.errors import ConfigError
 from metamae.masking.field import FieldMasking
-from metamae.types import Tokens
+from metamae.model.tokens import Tokens
 
 SIZES = (12, 5, 3)
 FIELDS = torch.cat([torch.full((n,), number) for number, n in enumerate(SIZES)])

@@ -2,7 +2,7 @@ import torch
 
 from cases import rng
 from metamae.masking.random import RandomMasking
-from metamae.types import Tokens
+from metamae.model.tokens import Tokens
 
 
 def test_all_tokens_are_hidden_equally_often():

@@ -5,7 +5,7 @@ import torch
 
 from cases import rng
 from metamae.masking.span import SpanMasking
-from metamae.types import Tokens
+from metamae.model.tokens import Tokens
 
 
 def runs_of(row):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from cases import build, read, rng
-from metamae.backbone import pool
 from metamae.methods.emix import mix
+from metamae.model.backbone import pool
 
 
 def drawn(num):

@@ -12,15 +12,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from metamae.backbone import Backbone
-from metamae.decoder import JointDecoder
 from metamae.masking.random import RandomMasking
 from metamae.methods.metamae import MetaMAE
-from metamae.modalities.grid import Grid
-from metamae.modalities.symbols import Symbols
-from metamae.networks import parts
-from metamae.networks.transformer import Transformer
-from metamae.types import Mask
+from metamae.modalities.grid.grid import Grid
+from metamae.modalities.symbols.symbols import Symbols
+from metamae.model import recompute as parts
+from metamae.model.backbone import Backbone
+from metamae.model.decoder import JointDecoder
+from metamae.model.tokens import Mask
+from metamae.model.transformer import Transformer
 
 FOLDER = Path(__file__).parent / "golden"
 SPECS = {
@@ -119,7 +119,7 @@ class Case:
             self.batch = {"codes": x}
         else:
             # The spec's statistics are 0 and 1, so this only cuts cells; by hand, in float64.
-            from metamae.lattice.geometry import to_cells
+            from metamae.modalities.grid.geometry import to_cells
 
             spec = SPECS[name]
             cells = to_cells(x.numpy(), spec.counts, spec.cell)

@@ -11,7 +11,7 @@ from metamae.errors import ConfigError
 from metamae.methods import METHODS
 from metamae.methods.base import positions
 from metamae.methods.metamae import touching
-from metamae.types import Mask, Tokens
+from metamae.model.tokens import Mask, Tokens
 
 SMALL = Network(width=4, depth=1, heads=2, decoder_width=4, decoder_depth=1, decoder_heads=1)
 GAPPY = ["images", "series with gaps", "codes", "example of symbols", "example of table"]
@@ -367,7 +367,7 @@ def test_a_frozen_encoder_leaves_the_decoder_its_whole_gradient():
 
 def test_long_samples_can_be_learnt_from():
     """Above 384 tokens attention is fused, but not where two derivatives are needed."""
-    from metamae.modalities.grid import Grid
+    from metamae.modalities.grid.grid import Grid
 
     spec = Grid(
         column="X", layout="none", channels=1, size=(800,), cell=(2,), mean=(0.0,), std=(1.0,)

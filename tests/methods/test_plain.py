@@ -8,7 +8,7 @@ import torch
 
 from cases import build, read, rng
 from metamae.methods.metamae import MetaMAE
-from metamae.networks import attention
+from metamae.model import attention
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "plain.py"
 

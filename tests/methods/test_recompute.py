@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cases import NETWORK, build, read, rng
-from metamae.networks import parts
+from metamae.model import recompute as parts
 
 KINDS = ["images", "series with gaps", "codes", "example of symbols", "example of table"]
 

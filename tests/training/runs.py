@@ -13,12 +13,12 @@ from metamae.aside import Bad
 from metamae.build import Network, build_method
 from metamae.methods.base import Method
 from metamae.modalities.base import Modality
-from metamae.modalities.grid import Grid
+from metamae.modalities.grid.grid import Grid
+from metamae.model.tokens import Batch, Step
 from metamae.records import Records
 from metamae.training.batches import Batches
 from metamae.training.loop import Run
 from metamae.training.settings import TrainSettings
-from metamae.types import Batch, Step
 
 CPU = torch.device("cpu")
 NETWORK = Network(

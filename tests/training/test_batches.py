@@ -15,7 +15,7 @@ from command import children, running, start
 from metamae.aside import Aside
 from metamae.decoded import Decoded
 from metamae.errors import DataError, TrainingError
-from metamae.modalities.grid import Grid
+from metamae.modalities.grid.grid import Grid
 from metamae.readers import read
 from metamae.records import Records
 from metamae.training.batches import AHEAD, Batches, to_device

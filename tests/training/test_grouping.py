@@ -9,8 +9,8 @@ from cases import objects
 from metamae.aside import Aside
 from metamae.columns import Chain, OneByOne, Subset, known_sizes
 from metamae.errors import ConfigError
-from metamae.modalities.mixture import Mixture
-from metamae.modalities.symbols import Symbols
+from metamae.modalities.mixture.mixture import Mixture
+from metamae.modalities.symbols.symbols import Symbols
 from metamae.records import Records
 from metamae.schema import parts_of
 from metamae.sources.blocks import Blocked, Recent

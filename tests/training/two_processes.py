@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from metamae.masking.base import Masking
 from metamae.methods.base import Method
-from metamae.types import Tokens
+from metamae.model.tokens import Tokens
 from training.runs import make_method, series
 
 B = 8

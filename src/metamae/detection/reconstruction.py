@@ -23,9 +23,9 @@ from metamae.detection.base import (
     strongest,
 )
 from metamae.hiding import check_reconstructs, predict_hidden, turns
+from metamae.model.tokens import Batch, Tokens
 from metamae.pretrained import Pretrained
 from metamae.records import Records
-from metamae.types import Batch, Tokens
 
 SMALLEST = 1e-6  # spread of a place that is always predicted alike
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from metamae.backbone import Backbone
 from metamae.core.checks import check_one_of
 from metamae.errors import ConfigError
-from metamae.networks.transformer import Block
+from metamae.model.backbone import Backbone
+from metamae.model.transformer import Block
 
 HOW = ("full", "last", "lora")
 ALPHA = 2.0  # alpha / r

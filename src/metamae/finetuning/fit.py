@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from metamae.backbone import Backbone
 from metamae.columns import Index
 from metamae.embedding import embed_samples
 from metamae.errors import ConfigError, TrainingError
@@ -21,13 +20,14 @@ from metamae.finetuning.pieces import PIECES, LabelledBatches, Pooling
 from metamae.finetuning.settings import DEFAULT_STEPS, UNWATCHED_STEPS, FitSettings
 from metamae.finetuning.validation import watch
 from metamae.modalities.base import Modality
+from metamae.model.backbone import Backbone
+from metamae.model.tokens import Batch
 from metamae.records import Records
 from metamae.scoring.task import Array, Task
 from metamae.training.interrupt import Interrupt
 from metamae.training.optimizer import Together, make_optimizer, rate
 from metamae.training.precision import autocast
 from metamae.training.settings import auto_batch_size
-from metamae.types import Batch
 
 log = logging.getLogger("metamae")
 FEWEST_CHECKS, MOST_CHECKS = 20, 50  # of a run that uses its whole budget

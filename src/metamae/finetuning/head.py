@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metamae.embedding import Vectors
-from metamae.networks.transformer import drop
+from metamae.model.transformer import drop
 from metamae.scoring.metrics import primary
 from metamae.scoring.task import Array, Prediction, Task
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metamae.backbone import Backbone, pool, pool_regions
 from metamae.columns import Index
 from metamae.modalities.base import Modality
+from metamae.model.backbone import Backbone, pool, pool_regions
+from metamae.model.tokens import Batch
 from metamae.records import Records
 from metamae.training.batches import Batches
 from metamae.training.order import Order
-from metamae.types import Batch
 
 PIECES = 4  # of a sample, in one step
 

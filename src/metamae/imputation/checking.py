@@ -17,7 +17,7 @@ from metamae.imputation.gaps import check_fillable, parts_of, refusal
 from metamae.imputation.guesses import Sheet, guess
 from metamae.imputation.holes import PATTERNS, Holes, Laid, lay_out, make_holes, punch
 from metamae.modalities.base import Modality
-from metamae.parts.fields import given
+from metamae.modalities.mixture.fields import given
 from metamae.pretrained import Pretrained
 from metamae.records import Records
 

@@ -29,13 +29,13 @@ from metamae.imputation.gaps import (
     refusal,
     unknown_letters,
 )
-from metamae.lattice.geometry import LAYOUTS
 from metamae.methods.base import Method
 from metamae.modalities.base import Modality
-from metamae.modalities.grid import Grid
-from metamae.modalities.symbols import Symbols
-from metamae.modalities.table import Table
-from metamae.parts.fields import given
+from metamae.modalities.grid.geometry import LAYOUTS
+from metamae.modalities.grid.grid import Grid
+from metamae.modalities.mixture.fields import given
+from metamae.modalities.symbols.symbols import Symbols
+from metamae.modalities.table.table import Table
 from metamae.pretrained import Pretrained
 from metamae.records import Records
 from metamae.training.batches import to_device

@@ -16,16 +16,16 @@ from torch import Tensor
 
 from metamae.columns import Index
 from metamae.errors import ConfigError
-from metamae.lattice.geometry import pack, to_cells
 from metamae.modalities.base import Modality
-from metamae.modalities.grid import Grid
-from metamae.modalities.mixture import Mixture
-from metamae.modalities.symbols import Symbols
-from metamae.modalities.table import Table
-from metamae.parts.fields import hold
-from metamae.parts.slots import find_slots
+from metamae.modalities.grid.geometry import pack, to_cells
+from metamae.modalities.grid.grid import Grid
+from metamae.modalities.mixture.fields import hold
+from metamae.modalities.mixture.mixture import Mixture
+from metamae.modalities.mixture.slots import find_slots
+from metamae.modalities.symbols.symbols import Symbols
+from metamae.modalities.table.table import Table
+from metamae.model.tokens import Batch
 from metamae.records import Records
-from metamae.types import Batch
 
 LETTERS = ("character", "code")  # units of which one is one place of a sample
 

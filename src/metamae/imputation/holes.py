@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from metamae.columns import Array
 from metamae.imputation.gaps import letters_of, missing_cells, unknown_letters
 from metamae.imputation.guesses import Sheet
-from metamae.lattice.geometry import LAYOUTS
 from metamae.modalities.base import Modality
-from metamae.modalities.grid import Grid
-from metamae.modalities.symbols import Symbols
-from metamae.modalities.table import Table
+from metamae.modalities.grid.geometry import LAYOUTS
+from metamae.modalities.grid.grid import Grid
+from metamae.modalities.symbols.symbols import Symbols
+from metamae.modalities.table.table import Table
 from metamae.records import Records
 
 PATTERNS = ("cells", "spans", "columns")

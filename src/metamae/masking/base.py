@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metamae.core.checks import check_between
-from metamae.types import Mask, Tokens
+from metamae.model.tokens import Mask, Tokens
 
 
 class Masking(ABC):

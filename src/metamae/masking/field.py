@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metamae.core.checks import check_between
 from metamae.masking.base import Masking
-from metamae.types import Tokens
+from metamae.model.tokens import Tokens
 
 
 class FieldMasking(Masking):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metamae.masking.base import Masking
-from metamae.types import Tokens
+from metamae.model.tokens import Tokens
 
 
 class RandomMasking(Masking):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metamae.core.checks import check_at_least
 from metamae.masking.base import Masking
-from metamae.types import Tokens
+from metamae.model.tokens import Tokens
 
 
 class SpanMasking(Masking):

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metamae.backbone import Backbone
-from metamae.decoder import Decoder
 from metamae.errors import ConfigError
-from metamae.types import Batch, Mask, Step, Tokens
+from metamae.model.backbone import Backbone
+from metamae.model.decoder import Decoder
+from metamae.model.tokens import Batch, Mask, Step, Tokens
 
 
 class Method(nn.Module, ABC):

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metamae.backbone import Backbone
 from metamae.core.checks import check_between, check_flag, check_one_of
 from metamae.masking.base import Masking
 from metamae.methods.base import Method, blanked, is_there, mean_where
-from metamae.networks.transformer import xavier_linear
-from metamae.types import Batch, Step, Tokens
+from metamae.model.backbone import Backbone
+from metamae.model.tokens import Batch, Step, Tokens
+from metamae.model.transformer import xavier_linear
 
 ALIKE = 1 - 1e-5  # cosine from which two contents count as equal
 MOST = 4096  # hidden tokens of a batch that are told from each other; more are too many pairs

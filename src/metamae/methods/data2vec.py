@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metamae.backbone import Backbone
 from metamae.core.checks import check_at_least, check_between
 from metamae.masking.base import Masking
 from metamae.methods.base import Method, blanked, mean_where
-from metamae.networks.transformer import xavier_linear
-from metamae.types import Batch, Step
+from metamae.model.backbone import Backbone
+from metamae.model.tokens import Batch, Step
+from metamae.model.transformer import xavier_linear
 
 
 class Data2Vec(Method):

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metamae.backbone import Backbone, pool
 from metamae.core.checks import check_between, check_flag
 from metamae.methods.base import Method, is_there
-from metamae.networks.transformer import xavier_linear
-from metamae.types import Batch, Step, Tokens
+from metamae.model.backbone import Backbone, pool
+from metamae.model.tokens import Batch, Step, Tokens
+from metamae.model.transformer import xavier_linear
 
 PROJECTED = 128  # width at which vectors are compared, arXiv:2111.12062
 

@@ -7,9 +7,7 @@ Differs: any modality; targets are on the scale of the whole training set, not o
 
 import torch
 
-from metamae.backbone import Backbone
 from metamae.core.checks import check_between
-from metamae.decoder import Decoder
 from metamae.masking.base import Masking
 from metamae.methods.base import (
     Method,
@@ -18,7 +16,9 @@ from metamae.methods.base import (
     mean_where,
     reconstruction_logs,
 )
-from metamae.types import Batch, Step
+from metamae.model.backbone import Backbone
+from metamae.model.decoder import Decoder
+from metamae.model.tokens import Batch, Step
 
 
 class MAE(Method):

@@ -11,11 +11,11 @@ is one of squares.
 import torch
 from torch import Tensor, nn
 
-from metamae.backbone import Backbone
 from metamae.core.checks import check_flag
 from metamae.masking.base import Masking
 from metamae.methods.base import Method, Reconstruction, blanked, explained, mean_where
-from metamae.types import Batch, Step, Tokens
+from metamae.model.backbone import Backbone
+from metamae.model.tokens import Batch, Step, Tokens
 
 
 class MaskedEmbedding(Method):

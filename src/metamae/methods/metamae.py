@@ -18,9 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from metamae.backbone import Backbone, pool
 from metamae.core.checks import check_at_least, check_between, check_flag, check_one_of
-from metamae.decoder import Decoder, spread_out
 from metamae.masking.base import Masking
 from metamae.methods.base import (
     Method,
@@ -34,8 +32,10 @@ from metamae.methods.base import (
     positions,
     reconstruction_logs,
 )
-from metamae.networks.parts import Loss, gradient_in_parts, loss_in_parts
-from metamae.types import Batch, Mask, Step, Tokens
+from metamae.model.backbone import Backbone, pool
+from metamae.model.decoder import Decoder, spread_out
+from metamae.model.recompute import Loss, gradient_in_parts, loss_in_parts
+from metamae.model.tokens import Batch, Mask, Step, Tokens
 
 PROJECTED = 128  # width at which latents are compared, arXiv:2310.16318
 

@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metamae.backbone import Backbone, pool
 from metamae.core.checks import check_at_least, check_between
 from metamae.masking.base import Masking
 from metamae.methods.base import Method
-from metamae.networks.transformer import xavier_linear
-from metamae.types import Batch, Step, Tokens
+from metamae.model.backbone import Backbone, pool
+from metamae.model.tokens import Batch, Step, Tokens
+from metamae.model.transformer import xavier_linear
 
 PROJECTED = 128
 SHARPNESS = 0.05  # of the assignment, and how often its rows and columns are evened out

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metamae.backbone import Backbone, pool
 from metamae.core.checks import check_at_least, check_between
 from metamae.methods.base import Method
-from metamae.networks.transformer import xavier_linear
-from metamae.types import Batch, Step
+from metamae.model.backbone import Backbone, pool
+from metamae.model.tokens import Batch, Step
+from metamae.model.transformer import xavier_linear
 
 BOTTLENECK = 64  # width of the unit vectors in front of the outputs
 

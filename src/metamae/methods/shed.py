@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metamae.backbone import Backbone
 from metamae.core.checks import check_flag
 from metamae.masking.base import Masking
 from metamae.methods.base import Method, is_there, mean_where
-from metamae.networks.transformer import xavier_linear
-from metamae.types import Batch, Step, Tokens
+from metamae.model.backbone import Backbone
+from metamae.model.tokens import Batch, Step, Tokens
+from metamae.model.transformer import xavier_linear
 
 
 class ShED(Method):

@@ -1,4 +1,4 @@
-"""One file per modality: what a sample is, how it becomes tokens, how a token is scored."""
+"""One package per modality: what a sample is, how it becomes tokens, how a token is scored."""
 
 from metamae.core.registry import Registry
 

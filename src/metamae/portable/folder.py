@@ -19,16 +19,16 @@ import tomli_w
 import torch
 from safetensors import SafetensorError
 
-from metamae.backbone import Backbone
 from metamae.build import build_method
 from metamae.config import Config
 from metamae.core.version import VERSION
 from metamae.errors import ArtifactError, ConfigError
 from metamae.methods.base import Method
+from metamae.model.backbone import Backbone
+from metamae.model.tokens import Batch, Step
 from metamae.readers import READERS
 from metamae.schema import Schema
 from metamae.training.checkpoint import read_tensors, write_tensors
-from metamae.types import Batch, Step
 
 CONFIG, SCHEMA, MODEL, CARD = "config.json", "schema.json", "model.safetensors", "README.md"
 FORMAT = 1

@@ -16,9 +16,9 @@ from torch import Tensor
 from metamae.columns import Index
 from metamae.errors import DataError
 from metamae.modalities.base import Modality
-from metamae.modalities.mixture import Mixture
+from metamae.modalities.mixture.mixture import Mixture
+from metamae.model.tokens import Batch
 from metamae.records import Records
-from metamae.types import Batch
 
 CONTENTS = ("cells", "codes", "groups")
 """Entries of a batch that hold its content, (B, N, ...), one of which every modality has."""

@@ -15,14 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metamae.backbone import Backbone
 from metamae.embedding import Vectors, embed_samples
 from metamae.errors import ArtifactError, ConfigError
-from metamae.modalities.base import Modality, Tokenizer
-from metamae.modalities.mixture import MixtureTokenizer
-from metamae.networks.transformer import Block
+from metamae.modalities.base import Modality
+from metamae.modalities.mixture.mixture import MixtureTokenizer
+from metamae.model.backbone import Backbone
+from metamae.model.tokenizer import Tokenizer
+from metamae.model.tokens import Batch
+from metamae.model.transformer import Block
 from metamae.portable.inputs import Samples, arguments, open_axes
-from metamae.types import Batch
 
 TOLERANCE = 1e-4
 """Largest difference of a program from its source, as a share of the largest number in a vector."""

@@ -13,12 +13,12 @@ from metamae.aside import Aside, Bad
 from metamae.columns import Index
 from metamae.errors import DataError
 from metamae.modalities.base import Modality
+from metamae.model.tokens import Batch
 from metamae.records import Records
 from metamae.training.grouping import Grouped
 from metamae.training.order import Order, blocks_of_records
 from metamae.training.processes import auto_workers, processes
 from metamae.training.shared import Placed, Slots
-from metamae.types import Batch
 
 AHEAD = 2  # batches that each worker reads ahead
 # What comes from a worker: where the batch lies in its slot, or the batch itself if it does not

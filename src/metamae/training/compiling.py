@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metamae.errors import ConfigError
-from metamae.networks.transformer import Transformer
+from metamae.model.transformer import Transformer
 
 
 def compile_blocks(encoder: Transformer, backend: str = "inductor") -> None:

@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from metamae.errors import ArtifactError, TrainingError
 from metamae.methods.base import Method
+from metamae.model.tokens import Batch
 from metamae.training import checkpoint
 from metamae.training.allocator import freed_memory_kept
 from metamae.training.batches import Batches, to_device
@@ -27,7 +28,6 @@ from metamae.training.nonfinite import keep_batch
 from metamae.training.optimizer import make_optimizer, rate
 from metamae.training.precision import autocast
 from metamae.training.settings import TrainSettings
-from metamae.types import Batch
 
 MOST_ROLLBACKS = 3
 LAG = {"cuda": 1}

@@ -5,7 +5,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from metamae.core.atomic import make_folder, write_atomically
-from metamae.types import Batch
+from metamae.model.tokens import Batch
 
 MOST_KEPT = 20
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metamae.networks.transformer import Block
+from metamae.model.transformer import Block
 from metamae.training.muon import Muon
 from metamae.training.settings import TrainSettings
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metamae.types import Batch
+from metamae.model.tokens import Batch
 
 ALIGNED = 64  # bytes; where arrays begin
 ROOM = 1.25  # of the first batch: batches of ragged samples differ

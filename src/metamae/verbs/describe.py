@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from metamae.measured.column import Measured
 from metamae.modalities.base import Modality
-from metamae.modalities.mixture import Mixture
-from metamae.modalities.table import Table
+from metamae.modalities.mixture.mixture import Mixture
+from metamae.modalities.table.column import Measured
+from metamae.modalities.table.table import Table
 from metamae.pretrained import Pretrained
 
 MOST_FIELDS = 60  # that are listed

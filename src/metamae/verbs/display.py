@@ -12,19 +12,20 @@ from torch import Tensor
 
 from metamae.columns import Array, Index
 from metamae.methods.base import Reconstruction
-from metamae.modalities.base import Modality, Tokenizer
-from metamae.modalities.grid import Grid
-from metamae.modalities.mixture import Mixture, MixtureTokenizer
-from metamae.modalities.points import Points
-from metamae.modalities.symbols import Symbols, SymbolsTokenizer
-from metamae.modalities.table import Table, TableTokenizer
-from metamae.parts.slots import find_slots
+from metamae.modalities.base import Modality
+from metamae.modalities.grid.grid import Grid
+from metamae.modalities.mixture.mixture import Mixture, MixtureTokenizer
+from metamae.modalities.mixture.slots import find_slots
+from metamae.modalities.points.points import Points
+from metamae.modalities.symbols.symbols import Symbols, SymbolsTokenizer
+from metamae.modalities.symbols.units import UNKNOWN
+from metamae.modalities.table.table import Table, TableTokenizer
+from metamae.model.tokenizer import Tokenizer
+from metamae.model.tokens import Batch
 from metamae.pretrained import Pretrained
 from metamae.records import Records
 from metamae.report.form import Form, Guess, Sample, Seen
 from metamae.training.batches import to_device
-from metamae.types import Batch
-from metamae.vocabulary.units import UNKNOWN
 
 AT_ONCE = 64  # samples that are read at once
 LATTICES = {1: "curve", 2: "image", 3: "volume"}

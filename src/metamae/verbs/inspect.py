@@ -15,7 +15,7 @@ from metamae.core.atomic import write_text_atomically
 from metamae.errors import ArtifactError, DataError
 from metamae.guess import LABELS
 from metamae.modalities.base import Modality
-from metamae.modalities.mixture import Mixture
+from metamae.modalities.mixture.mixture import Mixture
 from metamae.records import Records
 from metamae.representations import raw_features
 from metamae.schema import Schema

@@ -20,7 +20,8 @@ from metamae.core.version import VERSION
 from metamae.errors import ConfigError, DataError
 from metamae.indexing import AllBut
 from metamae.modalities.base import Modality
-from metamae.networks.attention import kernel
+from metamae.model.attention import kernel
+from metamae.model.tokens import Batch
 from metamae.pretrained import Pretrained, pick_device
 from metamae.records import Records
 from metamae.resuming import check_same
@@ -31,7 +32,6 @@ from metamae.training.loop import Observer, Outcome, Run
 from metamae.training.order import blocks_of_records
 from metamae.training.precision import choose_precision
 from metamae.training.settings import DEFAULT_STEPS, MOST_SAMPLES, TrainSettings
-from metamae.types import Batch
 from metamae.vetting import MOST_LOOKED_AT, vet, without_samples
 
 log = logging.getLogger("metamae")

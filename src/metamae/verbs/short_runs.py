@@ -13,8 +13,8 @@ import torch
 
 from metamae.config import Choices
 from metamae.errors import MetaMAEError, TrainingError
-from metamae.lattice.planning import USUAL_TOKENS, num_tokens
-from metamae.modalities.grid import Grid
+from metamae.modalities.grid.grid import Grid
+from metamae.modalities.grid.planning import USUAL_TOKENS, num_tokens
 from metamae.pretrained import Pretrained
 from metamae.records import Records
 from metamae.representations import Features, embeddings, raw_features

@@ -14,11 +14,11 @@ from metamae.anomaly.raw import RawDetectors
 from metamae.columns import Index
 from metamae.detection.base import Described, Detector, Floats, describe_tokens, places_of
 from metamae.errors import ConfigError
+from metamae.model.tokens import Batch
 from metamae.pretrained import Pretrained
 from metamae.records import Records
 from metamae.representations import raw_features
 from metamae.training.batches import to_device
-from metamae.types import Batch
 
 MOST_LEARNT = 2**18  # tokens of normal samples that are described for a detector to learn from
 AT_ONCE = 2**17  # tokens that are described at a time while scoring

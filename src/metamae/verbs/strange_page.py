@@ -9,20 +9,21 @@ from numpy.typing import NDArray
 from metamae.columns import Array
 from metamae.core.atomic import write_text_atomically
 from metamae.detection.base import collect
-from metamae.modalities.base import Modality, Tokenizer
-from metamae.modalities.mixture import Mixture, MixtureTokenizer
-from metamae.modalities.symbols import Symbols
-from metamae.parts.slots import find_slots
+from metamae.modalities.base import Modality
+from metamae.modalities.mixture.mixture import Mixture, MixtureTokenizer
+from metamae.modalities.mixture.slots import find_slots
+from metamae.modalities.symbols.symbols import Symbols
+from metamae.modalities.symbols.units import UNKNOWN
+from metamae.model.tokenizer import Tokenizer
+from metamae.model.tokens import Batch
 from metamae.pretrained import Pretrained
 from metamae.records import Records
 from metamae.report.form import Heated
 from metamae.report.strange import Odd, Scored, Strange, write_strange
-from metamae.types import Batch
 from metamae.verbs.detected import Detected, table_of
 from metamae.verbs.display import form_of
 from metamae.verbs.report import versions
 from metamae.verbs.spotting import Finding, lay_out
-from metamae.vocabulary.units import UNKNOWN
 
 
 def write_strange_page(path: Path, found: Detected, most: int) -> None:

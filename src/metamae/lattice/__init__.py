@@ -1,1 +1,0 @@
-"""Numbers on regular lattices: read from columns, prepared, scaled, and cut into cells."""

@@ -1,1 +1,0 @@
-"""The columns of a table: measured once on the training data, scaled by that ever after."""

@@ -1,1 +1,0 @@
-"""Networks on plain tensors; they know neither modality nor method."""

@@ -1,1 +1,0 @@
-"""Sets of points: checked, put in order, measured, and cut into groups."""
