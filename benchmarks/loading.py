@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
-from metamae.readers import read
+from metamae.data.readers import read
 from metamae.schema import infer_schema
 from metamae.training.batches import Batches
 

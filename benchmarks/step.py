@@ -32,7 +32,7 @@ from torch.utils.flop_counter import flop_registry
 
 from metamae.build import SIZES, build_method
 from metamae.config import Choices, choose, resolve
-from metamae.readers import read
+from metamae.data.readers import read
 from metamae.schema import infer_schema
 from metamae.training.allocator import freed_memory_kept
 from metamae.training.batches import Batches

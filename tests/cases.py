@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from metamae.build import Network, build_method
+from metamae.data.records import Records
 from metamae.methods import METHODS
 from metamae.methods.base import Method
 from metamae.modalities import MODALITIES
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.mixture import Mixture
 from metamae.model.tokens import Batch
-from metamae.records import Records
 from metamae.schema import parts_of
 
 NETWORK = Network(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import metamae
+from metamae.data.readers import READERS
 from metamae.detection import DETECTORS
 from metamae.evaluation import EVALUATIONS
 from metamae.layouts import LAYOUTS
@@ -18,7 +19,6 @@ from metamae.masking import MASKINGS
 from metamae.methods import METHODS
 from metamae.modalities import MODALITIES
 from metamae.pocket import POCKET
-from metamae.readers import READERS
 from metamae.schema import modality_settings
 
 ROOT = Path(metamae.__file__).parent
@@ -26,63 +26,51 @@ ROOT = Path(metamae.__file__).parent
 # Part -> layer. An import, wherever it stands, points to a lower number or stays within its part.
 LAYERS = {
     "errors": 0,
-    "indexing": 0,
     "model": 0,
-    "aside": 1,
-    "columns": 1,
     "core": 1,
-    "decoded": 2,
-    "files": 2,
+    "data": 2,
     "masking": 2,
-    "nearest": 2,
-    "records": 2,
     "report": 2,
-    "scoring": 2,
-    "anomaly": 3,
     "challenge": 3,
-    "division": 3,
-    "episodes": 3,
-    "evaluation": 3,
     "guess": 3,
     "methods": 3,
-    "sources": 3,
+    "modalities": 3,
+    "nearest": 3,
+    "scoring": 3,
     "suspicions": 3,
-    "windows": 3,
+    "anomaly": 4,
+    "build": 4,
+    "division": 4,
+    "episodes": 4,
+    "evaluation": 4,
     "hiding": 4,
-    "modalities": 4,
-    "readers": 4,
-    "build": 5,
-    "layouts": 5,
-    "pocket": 5,
-    "schema": 5,
-    "training": 5,
-    "config": 6,
-    "embedding": 6,
-    "recipe": 6,
-    "schema_file": 6,
-    "vetting": 6,
-    "alike": 7,
-    "artifact": 7,
-    "portable": 7,
-    "pretrained": 8,
-    "resuming": 8,
-    "attribution": 9,
-    "detection": 9,
-    "finetuning": 9,
-    "imputation": 9,
-    "representations": 9,
-    "verbs": 10,
-    "bench": 11,
-    "estimator": 11,
-    "cli": 12,
+    "layouts": 4,
+    "pocket": 4,
+    "schema": 4,
+    "training": 4,
+    "config": 5,
+    "embedding": 5,
+    "recipe": 5,
+    "schema_file": 5,
+    "vetting": 5,
+    "alike": 6,
+    "artifact": 6,
+    "portable": 6,
+    "pretrained": 7,
+    "resuming": 7,
+    "attribution": 8,
+    "detection": 8,
+    "finetuning": 8,
+    "imputation": 8,
+    "representations": 8,
+    "verbs": 9,
+    "bench": 10,
+    "estimator": 10,
+    "cli": 11,
 }
 # What reads or judges saved numbers needs no network, and must not wait for one to load.
 FREE_OF_TORCH = tuple(
-    """
-    errors core indexing aside checks columns decoded files records
-    sources measured vocabulary guess suspicions windows readers report scoring evaluation
-    challenge layouts pocket recipe division anomaly nearest episodes
-    """.split()
+    "errors core data guess report scoring evaluation challenge layouts pocket recipe suspicions division anomaly nearest episodes".split()
 )
 REGISTRIES = (READERS, MASKINGS, MODALITIES, METHODS, EVALUATIONS, DETECTORS, POCKET, LAYOUTS)
 # Folder -> its plug-ins.

@@ -6,10 +6,10 @@ import torch
 
 from command import TINY
 from metamae import load, pretrain
+from metamae.data.readers import read
+from metamae.data.records import Records
 from metamae.embedding import MULTIPLE, at_once, by_length, embed_samples
 from metamae.errors import DataError
-from metamae.readers import read
-from metamae.records import Records
 
 
 def gappy_series(num=60):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from metamae import load
-from metamae.readers import read
+from metamae.data.readers import read
 from metamae.representations import CHUNK, raw_features, represent
 
 

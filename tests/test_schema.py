@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from cases import CASES, case, objects
+from metamae.data.readers import read
+from metamae.data.records import Records
 from metamae.errors import ArtifactError, ConfigError, DataError
 from metamae.guess import LABELS
-from metamae.readers import read
-from metamae.records import Records
 from metamae.schema import FORMAT, KINDS, Schema, infer_schema, modality_settings
 
 S = 12

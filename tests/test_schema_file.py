@@ -7,8 +7,8 @@ import pytest
 
 from cases import objects
 from metamae.config import Choices, choose
+from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
-from metamae.records import Records
 from metamae.schema import infer_schema
 from metamae.schema_file import Declared, DeclaredField, read_schema_file
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cases import objects
-from metamae.records import Records
+from metamae.data.records import Records
 from metamae.suspicions import duplicates, identifiers, leaks, near_duplicates
 
 NUM = 60

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from metamae.aside import LISTED, Aside
-from metamae.decoded import Decoded
+from metamae.data.bad_samples import LISTED, Aside
+from metamae.data.columns.decoded import Decoded
+from metamae.data.records import Records
 from metamae.errors import DataError, TrainingError
-from metamae.records import Records
 from metamae.schema import infer_schema
 from metamae.vetting import look_through, vet, without_samples
 

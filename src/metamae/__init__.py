@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metamae.data.records import Records as Records
     from metamae.errors import ArtifactError as ArtifactError
     from metamae.errors import ConfigError as ConfigError
     from metamae.errors import DataError as DataError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from metamae.pretrained import Pretrained as Pretrained
     from metamae.pretrained import from_pretrained as from_pretrained
     from metamae.pretrained import load as load
-    from metamae.records import Records as Records
     from metamae.verbs.attribute import attribute_tokens as attribute_tokens
     from metamae.verbs.demo import demo as demo
     from metamae.verbs.detect import detect as detect
@@ -48,7 +48,7 @@ _HOME = {
     "Pretrained": "pretrained",
     "from_pretrained": "pretrained",
     "load": "pretrained",
-    "Records": "records",
+    "Records": "data.records",
     "attribute_tokens": "verbs.attribute",
     "demo": "verbs.demo",
     "detect": "verbs.detect",

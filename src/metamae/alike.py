@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.embedding import at_once, by_length
 from metamae.modalities.base import Modality
 from metamae.model.tokens import Batch
-from metamae.records import Records
 from metamae.training.batches import to_device
 
 

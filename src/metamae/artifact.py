@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 
-from metamae.aside import Bad
 from metamae.build import build_method
-from metamae.columns import Index
 from metamae.config import Config
 from metamae.core.atomic import make_folder, write_text_atomically
+from metamae.data.bad_samples import Bad
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.errors import ArtifactError, ConfigError
 from metamae.methods.base import Method
 from metamae.modalities.base import Modality
-from metamae.records import Records
 from metamae.schema import Schema
 from metamae.training.checkpoint import digest, read_tensors, write_tensors
 

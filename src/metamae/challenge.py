@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from metamae.records import Records
+from metamae.data.records import Records
 
 
 @dataclass(frozen=True, kw_only=True)

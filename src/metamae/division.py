@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.errors import DataError
-from metamae.records import Records
 from metamae.scoring.split import train_test
 from metamae.scoring.task import Array, Task, infer_task
 

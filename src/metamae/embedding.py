@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.modalities.base import Modality
 from metamae.model.backbone import Backbone, pool, pool_regions
 from metamae.model.tokens import Batch
-from metamae.records import Records
 from metamae.training.batches import to_device
 from metamae.training.order import MIXED, blocks_of_records
 from metamae.training.precision import autocast

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Index
 from metamae.core.checks import check_at_least
+from metamae.data.columns.base import Index
 from metamae.errors import DataError
 from metamae.scoring.task import Array
 

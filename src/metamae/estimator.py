@@ -9,10 +9,10 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from metamae.data.readers import read
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.pretrained import Pretrained
-from metamae.readers import read
-from metamae.records import Records
 from metamae.verbs.pretrain import pretrain
 
 

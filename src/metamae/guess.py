@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from metamae.columns import Array, Column
-from metamae.records import Records
+from metamae.data.columns.base import Array, Column
+from metamae.data.records import Records
 
 LOOK_AT = 1024  # samples that a guess is taken from
 

@@ -10,7 +10,7 @@ M stored vectors, Q queries, D width.
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
 from metamae.errors import DataError
 
 Vectors = NDArray[np.float32]

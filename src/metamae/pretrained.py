@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from metamae.artifact import CONFIG, build_from, build_run, load_model, read_run
-from metamae.aside import Aside
 from metamae.config import Config
 from metamae.core.checks import check_one_of
+from metamae.data.bad_samples import Aside
+from metamae.data.records import Records
 from metamae.embedding import Progress, Vectors, embed_samples, embed_tokens
 from metamae.errors import ConfigError
 from metamae.methods.base import Method
 from metamae.model.backbone import Backbone
 from metamae.portable.card import read_findings, read_last, write_card
 from metamae.portable.folder import is_portable, read_portable, write_portable
-from metamae.records import Records
 from metamae.schema import Schema
 from metamae.training.precision import PRECISIONS
 from metamae.vetting import look_through, without_samples

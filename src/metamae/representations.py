@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from metamae.data.records import Records
 from metamae.embedding import gather
 from metamae.modalities.base import Modality
 from metamae.pretrained import Pretrained
-from metamae.records import Records
 
 Features = NDArray[np.float32]
 CHUNK = 1024  # samples read at once

@@ -6,8 +6,8 @@ from typing import Any
 
 from metamae import artifact
 from metamae.config import Choices, Config, choose
+from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
-from metamae.records import Records
 from metamae.schema import KINDS, Schema
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import tomli_w
 
 from metamae.core.registry import did_you_mean
+from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
-from metamae.records import Records
 from metamae.schema import KINDS
 
 ROLES = ("input", "label", "left out", "rate")

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Index
-from metamae.records import Records
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 
 Features = NDArray[np.floating[Any]]
 CHUNK = 1024  # samples read at once

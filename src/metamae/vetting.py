@@ -11,12 +11,12 @@ from itertools import islice, takewhile
 
 import numpy as np
 
-from metamae.aside import LISTED, Aside, Bad
-from metamae.columns import Index
+from metamae.data.bad_samples import LISTED, Aside, Bad
+from metamae.data.columns.base import Index
+from metamae.data.columns.indexing import AllBut
+from metamae.data.records import Records
 from metamae.errors import DataError
-from metamae.indexing import AllBut
 from metamae.modalities.base import Modality
-from metamae.records import Records
 from metamae.schema import Schema
 from metamae.training.batches import without_bad
 from metamae.training.processes import auto_workers, processes

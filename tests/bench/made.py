@@ -5,9 +5,9 @@ import os
 import numpy as np
 
 from metamae.challenge import Challenge
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.layouts.base import Published
-from metamae.records import Records
 
 
 def records(num=80, seed=0):

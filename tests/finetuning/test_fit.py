@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from cases import CASES, build, case, objects
+from metamae.data.records import Records
 from metamae.embedding import embed_samples
 from metamae.errors import ConfigError, TrainingError
 from metamae.finetuning import fit as module
@@ -14,7 +15,6 @@ from metamae.finetuning.pieces import PIECES, LabelledBatches
 from metamae.finetuning.settings import FitSettings
 from metamae.finetuning.validation import watch
 from metamae.modalities import MODALITIES
-from metamae.records import Records
 from metamae.scoring.task import infer_task
 
 Grid = MODALITIES.get("grid")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from cases import build, case, objects
+from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
 from metamae.imputation.checking import check
 from metamae.imputation.guesses import Sheet, guess
 from metamae.imputation.holes import lay_out, make_holes, punch
 from metamae.modalities import MODALITIES
-from metamae.records import Records
 
 
 def run_of(spec, method="metamae"):

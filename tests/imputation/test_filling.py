@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from cases import CASES, build, case, objects
+from metamae.data.records import Records
 from metamae.errors import ConfigError
 from metamae.imputation.filling import fill
 from metamae.imputation.gaps import open_gaps, unknown_letters
 from metamae.modalities import MODALITIES
-from metamae.records import Records
 
 UNFIT = ["points", "flat points with gaps", "example of points", "spectrograms", "waves of sound"]
 UNFIT += ["bytes", "k-mers that overlap", "subwords"]

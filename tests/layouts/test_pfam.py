@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from metamae.data.text import spans
 from metamae.errors import ConfigError, DataError
 from metamae.layouts import LAYOUTS
-from metamae.sources import spans
 
 LETTERS = list("ARNDCQEGHILKMFPSTWYV")
 

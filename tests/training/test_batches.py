@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from command import children, running, start
-from metamae.aside import Aside
-from metamae.decoded import Decoded
+from metamae.data.bad_samples import Aside
+from metamae.data.columns.decoded import Decoded
+from metamae.data.readers import read
+from metamae.data.records import Records
 from metamae.errors import DataError, TrainingError
 from metamae.modalities.grid.grid import Grid
-from metamae.readers import read
-from metamae.records import Records
 from metamae.training.batches import AHEAD, Batches, to_device
 from metamae.training.processes import auto_workers
 from metamae.verbs.pretrain import _read_all

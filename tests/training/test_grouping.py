@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import objects
-from metamae.aside import Aside
-from metamae.columns import Chain, OneByOne, Subset, known_sizes
+from metamae.data.bad_samples import Aside
+from metamae.data.columns.base import Chain, OneByOne, Subset, known_sizes
+from metamae.data.columns.blocks import Blocked, Recent
+from metamae.data.records import Records
 from metamae.errors import ConfigError
 from metamae.modalities.mixture.mixture import Mixture
 from metamae.modalities.symbols.symbols import Symbols
-from metamae.records import Records
 from metamae.schema import parts_of
-from metamae.sources.blocks import Blocked, Recent
 from metamae.training.batches import Batches
 from metamae.training.grouping import POOL, Grouped
 from metamae.training.order import Order

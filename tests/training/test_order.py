@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from metamae.columns import Chain
-from metamae.indexing import AllBut
-from metamae.records import Records
+from metamae.data.columns.base import Chain
+from metamae.data.columns.indexing import AllBut
+from metamae.data.records import Records
 from metamae.training import order as order_module
 from metamae.training.order import MIXED, Order, blocks_of_records
 

@@ -10,13 +10,13 @@ import pytest
 
 from command import TINY, start
 from metamae import embed, embedding, load, pretrain
-from metamae.columns import Subset
+from metamae.data.columns.base import Subset
+from metamae.data.readers import read
+from metamae.data.records import Records, sample_names
 from metamae.embedding import embed_parts, sections
 from metamae.errors import ArtifactError, ConfigError, DataError
-from metamae.readers import read
-from metamae.records import Records
 from metamae.verbs.unfinished import Unfinished
-from metamae.verbs.vector_files import TokenVectors, npy_header, sample_names
+from metamae.verbs.vector_files import TokenVectors, npy_header
 
 ENDS = [".npy", ".npz", ".parquet", ".csv"]
 KILLED = """

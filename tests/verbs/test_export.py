@@ -10,8 +10,8 @@ import torch
 
 from command import TINY, metamae, refused
 from metamae import ArtifactError, ConfigError, DataError, export, from_pretrained, load, pretrain
+from metamae.data.records import Records
 from metamae.portable import inputs, program
-from metamae.records import Records
 from metamae.schema import Schema
 
 needs_onnx = pytest.mark.skipif(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metamae import DataError
-from metamae.records import Records
+from metamae.data.records import Records
 from metamae.verbs.merging import Merging
 
 

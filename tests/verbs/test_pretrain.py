@@ -10,7 +10,7 @@ from command import TINY
 from metamae import ConfigError, DataError, Records
 from metamae.artifact import fingerprint
 from metamae.config import Choices, resolve
-from metamae.readers import read
+from metamae.data.readers import read
 from metamae.schema import infer_schema
 from metamae.verbs.pretrain import num_held_out, split, total_steps
 

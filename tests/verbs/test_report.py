@@ -11,8 +11,8 @@ import pytest
 from cases import CASES, case
 from command import TINY
 from metamae import artifact, load, pretrain
+from metamae.data.records import Records
 from metamae.errors import ArtifactError, ConfigError, DataError
-from metamae.records import Records
 from metamae.schema import parts_of
 from metamae.verbs import report as module
 from metamae.verbs.comparison import compare

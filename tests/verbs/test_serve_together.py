@@ -17,7 +17,7 @@ import pytest
 from bodies import as_json, npy
 from command import TINY, start
 from metamae import load, pretrain
-from metamae.records import Records
+from metamae.data.records import Records
 from metamae.verbs.serve import Limits, Service, build_server
 from metamae.verbs.wire import JSON, NPY
 

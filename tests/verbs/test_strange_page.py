@@ -7,9 +7,9 @@ from cases import CASES, DATA, case
 from command import TINY
 from conftest import walks
 from metamae import pretrain
+from metamae.data.records import Records
 from metamae.errors import ArtifactError, ConfigError
 from metamae.pretrained import load
-from metamae.records import Records
 from metamae.schema import parts_of
 from metamae.verbs.detect import detect
 from metamae.verbs.strange_page import see_heated

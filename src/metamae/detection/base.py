@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metamae.alike import micro_batches
-from metamae.columns import Index
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.embedding import MULTIPLE
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.slots import find_slots
 from metamae.model.backbone import Backbone
 from metamae.model.tokens import Batch, Tokens
 from metamae.pretrained import Pretrained
-from metamae.records import Records
 
 Floats = NDArray[np.float64]
 

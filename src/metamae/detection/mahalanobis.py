@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Index
 from metamae.core.checks import check_between
+from metamae.data.columns.base import Index
 from metamae.detection.base import Described, Detector, Floats, Strangeness, draw, means, strongest
 
 MOST_NUMBERS = 2**25  # of all covariances together, 256 MB

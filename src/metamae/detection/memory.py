@@ -15,8 +15,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Index
 from metamae.core.checks import check_at_least, check_between, check_one_of
+from metamae.data.columns.base import Index
 from metamae.detection.base import Described, Detector, Floats, Strangeness, strongest
 
 Vectors = NDArray[np.float32]

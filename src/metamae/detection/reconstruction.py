@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from metamae.core.checks import check_at_least, check_between
+from metamae.data.records import Records
 from metamae.detection.base import (
     Described,
     Detector,
@@ -25,7 +26,6 @@ from metamae.detection.base import (
 from metamae.hiding import check_reconstructs, predict_hidden, turns
 from metamae.model.tokens import Batch, Tokens
 from metamae.pretrained import Pretrained
-from metamae.records import Records
 
 SMALLEST = 1e-6  # spread of a place that is always predicted alike
 

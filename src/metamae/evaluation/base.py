@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from metamae.columns import Index
 from metamae.core.checks import check_at_least
+from metamae.data.columns.base import Index
 from metamae.errors import ConfigError, DataError
 from metamae.scoring.interval import mean_score, percentile_interval, resampled_scores
 from metamae.scoring.metrics import metrics_for

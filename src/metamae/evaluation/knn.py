@@ -15,8 +15,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from metamae.columns import Index
 from metamae.core.checks import check_at_least, check_between, check_one_of
+from metamae.data.columns.base import Index
 from metamae.evaluation.base import Evaluation, Labelled
 from metamae.scoring.metrics import Floats, primary
 from metamae.scoring.task import Array, Prediction, Task

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.embedding import embed_samples
 from metamae.errors import ConfigError, TrainingError
 from metamae.finetuning.adapters import choose_trained, merge
@@ -22,7 +23,6 @@ from metamae.finetuning.validation import watch
 from metamae.modalities.base import Modality
 from metamae.model.backbone import Backbone
 from metamae.model.tokens import Batch
-from metamae.records import Records
 from metamae.scoring.task import Array, Task
 from metamae.training.interrupt import Interrupt
 from metamae.training.optimizer import Together, make_optimizer, rate

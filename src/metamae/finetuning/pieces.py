@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.modalities.base import Modality
 from metamae.model.backbone import Backbone, pool, pool_regions
 from metamae.model.tokens import Batch
-from metamae.records import Records
 from metamae.training.batches import Batches
 from metamae.training.order import Order
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
 from metamae.errors import DataError
 from metamae.scoring.split import train_test
 from metamae.scoring.task import Array, Task

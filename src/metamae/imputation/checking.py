@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from metamae.columns import Array, Index
+from metamae.data.columns.base import Array, Index
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.hiding import check_reconstructs
 from metamae.imputation.filling import fill
@@ -19,7 +20,6 @@ from metamae.imputation.holes import PATTERNS, Holes, Laid, lay_out, make_holes,
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.fields import given
 from metamae.pretrained import Pretrained
-from metamae.records import Records
 
 MOST_REFERENCE = 2000  # samples that guesses are fitted on
 MOST_TESTED = 500  # samples that are filled for each pattern

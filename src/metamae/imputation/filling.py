@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metamae.columns import Index, Stretches
+from metamae.data.columns.base import Index, Stretches
+from metamae.data.records import Records
 from metamae.embedding import at_once, by_length
 from metamae.hiding import check_reconstructs, predict_hidden
 from metamae.imputation.gaps import (
@@ -37,7 +38,6 @@ from metamae.modalities.mixture.fields import given
 from metamae.modalities.symbols.symbols import Symbols
 from metamae.modalities.table.table import Table
 from metamae.pretrained import Pretrained
-from metamae.records import Records
 from metamae.training.batches import to_device
 
 

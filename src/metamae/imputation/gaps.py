@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.errors import ConfigError
 from metamae.modalities.base import Modality
 from metamae.modalities.grid.geometry import pack, to_cells
@@ -25,7 +26,6 @@ from metamae.modalities.mixture.slots import find_slots
 from metamae.modalities.symbols.symbols import Symbols
 from metamae.modalities.table.table import Table
 from metamae.model.tokens import Batch
-from metamae.records import Records
 
 LETTERS = ("character", "code")  # units of which one is one place of a sample
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Array
+from metamae.data.columns.base import Array
+from metamae.data.records import Records
 from metamae.imputation.gaps import letters_of, missing_cells, unknown_letters
 from metamae.imputation.guesses import Sheet
 from metamae.modalities.base import Modality
@@ -15,7 +16,6 @@ from metamae.modalities.grid.geometry import LAYOUTS
 from metamae.modalities.grid.grid import Grid
 from metamae.modalities.symbols.symbols import Symbols
 from metamae.modalities.table.table import Table
-from metamae.records import Records
 
 PATTERNS = ("cells", "spans", "columns")
 SHARE = {"cells": 0.1, "spans": 0.25}

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from metamae.columns import Array
+from metamae.data.columns.base import Array
+from metamae.data.records import Records
 from metamae.errors import ConfigError
-from metamae.records import Records
 
 KINDS = (".csv", ".tsv", ".parquet", ".npy", ".npz")
 TEXTS = (".csv", ".tsv")

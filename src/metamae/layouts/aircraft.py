@@ -12,9 +12,11 @@ from typing import ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.columns import Array
 from metamae.core.checks import check_at_least
-from metamae.decoded import Decoded
+from metamae.data.columns.base import Array
+from metamae.data.columns.decoded import Decoded
+from metamae.data.media.pictures import decode
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.layouts.base import (
     Layout,
@@ -26,8 +28,6 @@ from metamae.layouts.base import (
     pairs,
     resized,
 )
-from metamae.records import Records
-from metamae.sources.media.pictures import decode
 
 Box = tuple[int, int, int, int]
 

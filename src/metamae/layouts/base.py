@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.columns import Array, Chain, Column, Index
+from metamae.data.columns.base import Array, Chain, Column, Index
+from metamae.data.files import legible
+from metamae.data.readers import read
+from metamae.data.records import Records
 from metamae.errors import DataError
-from metamae.files import legible
-from metamae.readers import read
-from metamae.records import Records
 
 SHARE = 0.9
 """Of the samples that DABS and MetaMAE learn from, wherever they draw a split themselves."""

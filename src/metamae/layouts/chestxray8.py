@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.columns import Index
 from metamae.core.checks import check_at_least, check_one_of
+from metamae.data.columns.base import Index
 from metamae.errors import DataError
 from metamae.layouts.base import (
     Layout,

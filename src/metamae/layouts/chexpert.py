@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from metamae.challenge import Challenge
 from metamae.core.checks import check_at_least
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.layouts.base import (
     Layout,
@@ -23,7 +24,6 @@ from metamae.layouts.base import (
     labelled,
     table,
 )
-from metamae.records import Records
 
 FINDINGS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 # What a cell says -> label; DABS takes what is uncertain or not mentioned for no.

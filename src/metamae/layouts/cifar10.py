@@ -11,10 +11,10 @@ from typing import ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.columns import Array, Chain
+from metamae.data.columns.base import Array, Chain
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.layouts.base import Layout, Published, asking, find, image_settings, labelled, lines
-from metamae.records import Records
 
 SIZE = 32
 _ROOT = "cifar-10-batches-bin"

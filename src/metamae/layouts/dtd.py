@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from metamae.challenge import Challenge
 from metamae.core.checks import check_at_least
+from metamae.data.records import Records
 from metamae.errors import ConfigError
 from metamae.layouts.base import (
     Layout,
@@ -22,7 +23,6 @@ from metamae.layouts.base import (
     labelled,
     lines,
 )
-from metamae.records import Records
 
 NUM_SPLITS = 10
 

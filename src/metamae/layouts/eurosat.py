@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
+from metamae.data.readers import read
 from metamae.errors import DataError
 from metamae.layouts.base import Layout, Published, cut, find, image_settings, shuffled
-from metamae.readers import read
 
 BANDS = 13
 # Where the class folders lie in the archives EuroSAT_MS.zip and EuroSATallBands.zip, and bare.

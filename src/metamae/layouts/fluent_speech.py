@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from metamae.challenge import Challenge
+from metamae.data.records import Records
 from metamae.layouts.base import (
     Layout,
     Published,
@@ -20,7 +21,6 @@ from metamae.layouts.base import (
     sounds,
     table,
 )
-from metamae.records import Records
 
 LABELS = ("action", "object", "location")
 

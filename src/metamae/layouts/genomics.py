@@ -11,13 +11,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from metamae.aside import Aside
 from metamae.challenge import Challenge
+from metamae.data.bad_samples import Aside
+from metamae.data.records import Records
+from metamae.data.text.file import TextFile
+from metamae.data.text.lines import index_lines
 from metamae.errors import DataError
 from metamae.layouts.base import Layout, Published, cut, find, shuffled
-from metamae.records import Records
-from metamae.sources.lines import index_lines
-from metamae.sources.textfile import TextFile
 
 _LEARNT = "before_2011_in_tr"
 # Challenge -> file; the files of the years after 2016 are used by neither DABS nor MetaMAE.

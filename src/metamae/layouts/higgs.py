@@ -11,12 +11,12 @@ from typing import ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.columns import Index
 from metamae.core.checks import check_one_of
+from metamae.data.columns.base import Index
+from metamae.data.readers import read
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.layouts.base import Layout, Published, cut, find, labelled, shuffled
-from metamae.readers import read
-from metamae.records import Records
 
 _JETS = [f"jet_{jet}_{what}" for jet in (1, 2, 3, 4) for what in ("pt", "eta", "phi", "b_tag")]
 NAMES = [

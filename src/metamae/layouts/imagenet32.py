@@ -14,13 +14,13 @@ from typing import ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.columns import Array, Chain, Column
+from metamae.data.columns.base import Array, Chain, Column
+from metamae.data.columns.blocks import Blocked, Recent
+from metamae.data.files import legible
+from metamae.data.readers import read
+from metamae.data.records import Records
 from metamae.errors import DataError
-from metamae.files import legible
 from metamae.layouts.base import Layout, Published, asking, find, image_settings
-from metamae.readers import read
-from metamae.records import Records
-from metamae.sources.blocks import Blocked, Recent
 
 SIZE = 32
 SHAPE = (3, SIZE, SIZE)

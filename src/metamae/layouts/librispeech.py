@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.columns import Index
+from metamae.data.columns.base import Index
 from metamae.errors import ConfigError, DataError
 from metamae.layouts.base import Layout, Published, find, joined, labelled, sound_settings, sounds
 

@@ -11,13 +11,13 @@ from typing import ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.columns import Array, Chain, Index
 from metamae.core.checks import check_at_least, check_one_of
+from metamae.data.columns.base import Array, Chain, Index
+from metamae.data.columns.blocks import Rows
+from metamae.data.readers import read
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.layouts.base import Layout, Published, find, labelled
-from metamae.readers import read
-from metamae.records import Records
-from metamae.sources.blocks import Rows
 
 COLUMNS = 54
 LENGTH = 320  # rows of a window, 3.2 s

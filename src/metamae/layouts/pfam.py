@@ -14,14 +14,14 @@ from typing import ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.columns import Array, Column, Index
 from metamae.core.checks import check_at_least, check_one_of
+from metamae.data.columns.base import Array, Column, Index
+from metamae.data.files import legible
+from metamae.data.records import Records
+from metamae.data.text.file import TextFile
+from metamae.data.text.spans import Content, Spans
 from metamae.errors import DataError
-from metamae.files import legible
 from metamae.layouts.base import Layout, Published, cut, find, shuffled
-from metamae.records import Records
-from metamae.sources.spans import Content, Spans
-from metamae.sources.textfile import TextFile
 
 NUM_TRANSFER = 200_000  # sequences of pfam_valid.json that DABS keeps for its probe
 

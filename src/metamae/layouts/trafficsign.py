@@ -13,11 +13,12 @@ from typing import ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.columns import Array, Index
 from metamae.core.checks import check_at_least, check_one_of
-from metamae.decoded import Decoded
+from metamae.data.columns.base import Array, Index
+from metamae.data.columns.decoded import Decoded
+from metamae.data.files import legible
+from metamae.data.records import Records
 from metamae.errors import DataError
-from metamae.files import legible
 from metamae.layouts.base import (
     Layout,
     Published,
@@ -27,7 +28,6 @@ from metamae.layouts.base import (
     labelled,
     resized,
 )
-from metamae.records import Records
 
 NUM_CLASSES = 43
 SHARE = 0.8

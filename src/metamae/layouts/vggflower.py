@@ -11,10 +11,10 @@ from typing import ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.columns import Index
 from metamae.core.checks import check_at_least, check_one_of
+from metamae.data.columns.base import Index
+from metamae.data.files import legible
 from metamae.errors import DataError
-from metamae.files import legible
 from metamae.layouts.base import (
     Layout,
     Published,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from metamae.challenge import Challenge
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.layouts.base import (
     Layout,
@@ -22,7 +23,6 @@ from metamae.layouts.base import (
     sound_settings,
     sounds,
 )
-from metamae.records import Records
 
 
 class VoxCeleb1(Layout):

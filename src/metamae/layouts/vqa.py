@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from metamae.challenge import Challenge
 from metamae.core.checks import check_at_least
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.layouts.base import (
     Layout,
@@ -23,7 +24,6 @@ from metamae.layouts.base import (
     images,
     labelled,
 )
-from metamae.records import Records
 
 SEED = 42
 

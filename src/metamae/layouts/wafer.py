@@ -13,14 +13,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.columns import Array, Index
 from metamae.core.checks import check_at_least
+from metamae.data.columns.base import Array, Index
+from metamae.data.columns.blocks import Rows
+from metamae.data.files import legible
+from metamae.data.records import Records
+from metamae.data.stores.hdf5 import opened
 from metamae.errors import DataError
-from metamae.files import legible
 from metamae.layouts.base import Layout, Published, cut, find, image_settings, resized, shuffled
-from metamae.records import Records
-from metamae.sources.blocks import Rows
-from metamae.sources.stores.hdf5 import opened
 
 PATTERNS = (
     "none",

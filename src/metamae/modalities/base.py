@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Index, decodes, known_sizes
+from metamae.data.columns.base import Index, decodes, known_sizes
+from metamae.data.records import Records
 from metamae.model.tokenizer import Tokenizer
 from metamae.model.tokens import Batch
-from metamae.records import Records
 
 Features = NDArray[np.float32]
 

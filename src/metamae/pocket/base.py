@@ -8,9 +8,9 @@ from typing import ClassVar
 from zipfile import BadZipFile
 
 from metamae.challenge import Challenge
-from metamae.columns import Column
+from metamae.data.columns.base import Column
+from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError, MetaMAEError
-from metamae.records import Records
 
 
 class PocketData(ABC):

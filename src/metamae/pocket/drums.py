@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
+from metamae.data.readers import read
 from metamae.pocket.base import PocketData
-from metamae.readers import read
 
 # Kind -> folders of its sounds, by what the package says is in them.
 _KINDS = {

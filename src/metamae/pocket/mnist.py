@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
-from metamae.columns import Column
+from metamae.data.columns.base import Column
 from metamae.pocket.base import PocketData
 
 

@@ -3,8 +3,8 @@
 from typing import ClassVar
 
 from metamae.challenge import Challenge
+from metamae.data.readers import read
 from metamae.pocket.base import PocketData
-from metamae.readers import read
 
 
 class Pbmc68k(PocketData):

@@ -5,8 +5,8 @@ from typing import ClassVar
 import numpy as np
 
 from metamae.challenge import Challenge
+from metamae.data.readers import read
 from metamae.pocket.base import PocketData
-from metamae.readers import read
 
 # The region and the stage are the same for all; notes and numbers of birds tell nothing of them.
 _INPUTS = (

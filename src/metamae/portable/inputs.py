@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.mixture import Mixture
 from metamae.model.tokens import Batch
-from metamae.records import Records
 
 CONTENTS = ("cells", "codes", "groups")
 """Entries of a batch that hold its content, (B, N, ...), one of which every modality has."""

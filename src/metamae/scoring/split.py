@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from metamae.columns import Index
 from metamae.core.checks import check_at_least, check_between
+from metamae.data.columns.base import Index
 from metamae.errors import DataError
 from metamae.scoring.task import Array, Task, labelled
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Index
 from metamae.core.checks import check_one_of
+from metamae.data.columns.base import Index
 from metamae.errors import DataError
 
 Array = NDArray[Any]

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from metamae.aside import Aside, Bad
-from metamae.columns import Index
+from metamae.data.bad_samples import Aside, Bad
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.modalities.base import Modality
 from metamae.model.tokens import Batch
-from metamae.records import Records
 from metamae.training.grouping import Grouped
 from metamae.training.order import Order, blocks_of_records
 from metamae.training.processes import auto_workers, processes

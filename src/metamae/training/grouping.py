@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
 from metamae.errors import DataError
 from metamae.training.order import Order
 

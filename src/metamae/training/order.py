@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from metamae.columns import Index, blocks_of
-from metamae.records import Records
+from metamae.data.columns.base import Index, blocks_of
+from metamae.data.records import Records
 
 MIXED = 8
 """Blocks that are mixed at a time, where samples are stored in blocks."""

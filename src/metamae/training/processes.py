@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
+from metamae.data.records import Records
 from metamae.errors import TrainingError
-from metamae.records import Records
 
 MOST_WORKERS = 8
 PR_SET_PDEATHSIG = 1  # of prctl(2)

@@ -12,16 +12,15 @@ from metamae.alike import micro_batches
 from metamae.attribution import SHARES, Answer, Floats, attribute
 from metamae.core.atomic import write_atomically
 from metamae.core.checks import check_at_least
+from metamae.data.records import Records, sample_names
 from metamae.division import divide
 from metamae.errors import ConfigError, DataError
 from metamae.pretrained import Pretrained, read_sound, take
-from metamae.records import Records
 from metamae.representations import embeddings
 from metamae.scoring.interval import mean_interval
 from metamae.scoring.task import Array, labelled
 from metamae.verbs.evaluate import check_no_input
 from metamae.verbs.outputs import check_out
-from metamae.verbs.vector_files import sample_names
 
 
 @dataclass(frozen=True)

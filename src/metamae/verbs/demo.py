@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from metamae.core.atomic import make_folder
 from metamae.core.checks import check_at_least
+from metamae.data.records import Records
 from metamae.division import divide
 from metamae.pretrained import Pretrained
-from metamae.records import Records
 from metamae.report.picture import MOST_SAMPLES, draw_reconstruction
 from metamae.verbs.evaluate import Assessment, evaluate
 from metamae.verbs.pretrain import pretrain

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from metamae import artifact
 from metamae.anomaly.alarm import Alarm
-from metamae.columns import Index
 from metamae.core.atomic import write_atomically
 from metamae.core.checks import check_at_least, check_between
 from metamae.core.registry import did_you_mean
+from metamae.data.columns.base import Index
+from metamae.data.records import Records, sample_names
 from metamae.detection import DETECTORS
 from metamae.detection.base import Detector
 from metamae.errors import ConfigError, DataError
 from metamae.pretrained import Pretrained, load, read_sound
-from metamae.records import Records
 from metamae.scoring.split import train_test
 from metamae.scoring.task import Task
 from metamae.verbs.detected import Detected
@@ -25,7 +25,6 @@ from metamae.verbs.outputs import check_out
 from metamae.verbs.report import KINDS
 from metamae.verbs.spotting import Normal, find, find_raw, judged
 from metamae.verbs.strange_page import write_strange_page
-from metamae.verbs.vector_files import sample_names
 
 HELD_SHARE = 0.3  # of the normal samples, for the threshold
 STRANGEST = 12  # samples on a page

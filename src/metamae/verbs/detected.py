@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Index
 from metamae.core.version import VERSION
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.pretrained import Pretrained
-from metamae.records import Records
 from metamae.verbs.spotting import Finding, heat_of
 
 

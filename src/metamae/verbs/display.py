@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metamae.columns import Array, Index
+from metamae.data.columns.base import Array, Index
+from metamae.data.records import Records
 from metamae.methods.base import Reconstruction
 from metamae.modalities.base import Modality
 from metamae.modalities.grid.grid import Grid
@@ -23,7 +24,6 @@ from metamae.modalities.table.table import Table, TableTokenizer
 from metamae.model.tokenizer import Tokenizer
 from metamae.model.tokens import Batch
 from metamae.pretrained import Pretrained
-from metamae.records import Records
 from metamae.report.form import Form, Guess, Sample, Seen
 from metamae.training.batches import to_device
 

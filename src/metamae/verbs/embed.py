@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from metamae.columns import Index
 from metamae.core.checks import check_one_of
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.embedding import Part, Progress, Vectors, embed_parts
 from metamae.errors import ConfigError
 from metamae.pretrained import Pretrained, read_sound, take
-from metamae.records import Records
 from metamae.training.precision import PRECISIONS
 from metamae.verbs.identity import identity_of
 from metamae.verbs.outputs import check_out

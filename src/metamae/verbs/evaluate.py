@@ -12,12 +12,12 @@ from metamae.core.atomic import write_text_atomically
 from metamae.core.checks import check_at_least, check_between
 from metamae.core.registry import did_you_mean
 from metamae.core.version import VERSION
+from metamae.data.records import Records
 from metamae.division import TEST_SHARE, divide
 from metamae.errors import ArtifactError, DataError
 from metamae.evaluation import EVALUATIONS
 from metamae.evaluation.base import Budget, judge
 from metamae.pretrained import Pretrained, read_sound, take
-from metamae.records import Records
 from metamae.representations import represent
 from metamae.scoring.result import Judgement
 from metamae.scoring.verdict import Verdict, verdict

@@ -12,6 +12,7 @@ import numpy as np
 from metamae.core.atomic import write_atomically, write_text_atomically
 from metamae.core.checks import check_at_least, check_between
 from metamae.core.version import VERSION
+from metamae.data.records import Records, sample_names
 from metamae.division import TEST_SHARE, Division, divide
 from metamae.embedding import Progress
 from metamae.errors import ConfigError, DataError
@@ -23,13 +24,11 @@ from metamae.finetuning.fit import Fitted, Labels, Observer, fit
 from metamae.finetuning.settings import FitSettings
 from metamae.finetuning.writing import KINDS, write_predictions
 from metamae.pretrained import Pretrained, load, read_sound
-from metamae.records import Records
 from metamae.representations import embeddings, raw_features
 from metamae.scoring.result import Judgement
 from metamae.scoring.task import Array, Prediction, Task, labelled
 from metamae.verbs.evaluate import check_no_input, notes_on
 from metamae.verbs.outputs import check_out
-from metamae.verbs.vector_files import sample_names
 
 
 @dataclass(frozen=True)

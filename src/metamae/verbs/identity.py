@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from metamae.artifact import fingerprint
-from metamae.columns import Column, Subset
 from metamae.core.version import VERSION
-from metamae.files import find_path, is_path
-from metamae.indexing import AllBut
+from metamae.data.columns.base import Column, Subset
+from metamae.data.columns.indexing import AllBut
+from metamae.data.files import find_path, is_path
+from metamae.data.records import Records
+from metamae.data.shards import find_shards
 from metamae.pretrained import Pretrained
-from metamae.records import Records
-from metamae.sources.shards import find_shards
 from metamae.training.checkpoint import digest
 from metamae.training.precision import choose_precision
 from metamae.verbs.unfinished import KIND

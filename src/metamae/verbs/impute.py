@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from metamae import artifact
-from metamae.columns import Array
 from metamae.core.atomic import write_atomically
 from metamae.core.checks import check_at_least, check_one_of
 from metamae.core.version import VERSION
+from metamae.data.columns.base import Array
+from metamae.data.records import Records
 from metamae.imputation.checking import Error, check
 from metamae.imputation.filling import fill
 from metamae.imputation.holes import PATTERNS
 from metamae.imputation.writing import KINDS, write_filled
 from metamae.pretrained import Pretrained, load, read_sound
-from metamae.records import Records
 from metamae.verbs.outputs import check_out
 
 GUESSES = ("mean", "interpolation", "knn", "iterative")

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from metamae.aside import Aside
-from metamae.columns import decodes
 from metamae.config import Choices, choose
 from metamae.core.atomic import write_text_atomically
+from metamae.data.bad_samples import Aside
+from metamae.data.columns.base import decodes
+from metamae.data.records import Records
 from metamae.errors import ArtifactError, DataError
 from metamae.guess import LABELS
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.mixture import Mixture
-from metamae.records import Records
 from metamae.representations import raw_features
 from metamae.schema import Schema
 from metamae.schema_file import Declared, DeclaredField, read_schema_file

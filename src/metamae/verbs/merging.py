@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.records import Records
+from metamae.data.records import Records
 
 Vectors = NDArray[np.float32]
 Embed = Callable[[Records, Callable[[int, int], None]], Vectors]

@@ -13,17 +13,17 @@ import numpy as np
 import torch
 
 from metamae import artifact
-from metamae.aside import Aside
 from metamae.config import Choices, Config, choose, resolve
 from metamae.core.checks import check_at_least
 from metamae.core.version import VERSION
+from metamae.data.bad_samples import Aside
+from metamae.data.columns.indexing import AllBut
+from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
-from metamae.indexing import AllBut
 from metamae.modalities.base import Modality
 from metamae.model.attention import kernel
 from metamae.model.tokens import Batch
 from metamae.pretrained import Pretrained, pick_device
-from metamae.records import Records
 from metamae.resuming import check_same
 from metamae.schema import Schema
 from metamae.schema_file import read_schema_file

@@ -13,15 +13,15 @@ import numpy as np
 from markupsafe import Markup
 
 from metamae import artifact
-from metamae.columns import Index, decodes
 from metamae.core.atomic import write_text_atomically
 from metamae.core.checks import check_at_least, check_one_of
 from metamae.core.version import VERSION
+from metamae.data.columns.base import Index, decodes
+from metamae.data.records import Records, sample_names
 from metamae.embedding import Progress
 from metamae.errors import ConfigError, DataError, MetaMAEError
 from metamae.guess import LABELS
 from metamae.pretrained import Pretrained, load, read_sound
-from metamae.records import Records
 from metamae.report import thumb
 from metamae.report.form import Seen
 from metamae.report.layout import WAYS, Colour, Layout, colour_by, lay_out
@@ -30,7 +30,6 @@ from metamae.verbs.describe import facts_of, fields_of
 from metamae.verbs.display import see_partly, see_whole
 from metamae.verbs.outputs import check_out
 from metamae.verbs.pretrain import split
-from metamae.verbs.vector_files import sample_names
 from metamae.vetting import without_samples
 
 log = logging.getLogger("metamae")

@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Index
 from metamae.core.atomic import make_folder, write_atomically
 from metamae.core.checks import check_at_least
 from metamae.core.registry import did_you_mean
+from metamae.data.columns.base import Index
+from metamae.data.records import Records, sample_names
 from metamae.errors import ArtifactError, ConfigError, DataError
 from metamae.nearest import Space, Vectors, nearest
 from metamae.pretrained import Pretrained, load, read_sound
-from metamae.records import Records
 from metamae.verbs.identity import identity_of
 from metamae.verbs.outputs import check_out
-from metamae.verbs.vector_files import sample_names
 
 log = logging.getLogger("metamae")
 FOLDER = "search"  # of a run, where embeddings are stored

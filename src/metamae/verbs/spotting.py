@@ -11,12 +11,12 @@ from torch import Tensor
 
 from metamae.anomaly.alarm import Alarm, Told, judge_scores, threshold_at
 from metamae.anomaly.raw import RawDetectors
-from metamae.columns import Index
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.detection.base import Described, Detector, Floats, describe_tokens, places_of
 from metamae.errors import ConfigError
 from metamae.model.tokens import Batch
 from metamae.pretrained import Pretrained
-from metamae.records import Records
 from metamae.representations import raw_features
 from metamae.training.batches import to_device
 

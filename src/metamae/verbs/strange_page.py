@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metamae.columns import Array
 from metamae.core.atomic import write_text_atomically
+from metamae.data.columns.base import Array
+from metamae.data.records import Records
 from metamae.detection.base import collect
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.mixture import Mixture, MixtureTokenizer
@@ -17,7 +18,6 @@ from metamae.modalities.symbols.units import UNKNOWN
 from metamae.model.tokenizer import Tokenizer
 from metamae.model.tokens import Batch
 from metamae.pretrained import Pretrained
-from metamae.records import Records
 from metamae.report.form import Heated
 from metamae.report.strange import Odd, Scored, Strange, write_strange
 from metamae.verbs.detected import Detected, table_of

@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from metamae import artifact
-from metamae.aside import Aside
 from metamae.config import Choices, choose
 from metamae.core.atomic import write_text_atomically
 from metamae.core.checks import check_at_least, check_between
 from metamae.core.extras import require
+from metamae.data.bad_samples import Aside
+from metamae.data.records import Records
 from metamae.errors import TrainingError
 from metamae.pretrained import Pretrained
-from metamae.records import Records
 from metamae.schema_file import read_schema_file
 from metamae.training.loop import Observer, Outcome
 from metamae.training.settings import TrainSettings

@@ -18,8 +18,8 @@ from typing import IO
 
 import numpy as np
 
-from metamae.columns import Index
 from metamae.core.atomic import make_folder, write_text_atomically
+from metamae.data.columns.base import Index
 from metamae.embedding import Part
 from metamae.errors import ArtifactError
 from metamae.verbs.vector_files import HEADER, npy_header

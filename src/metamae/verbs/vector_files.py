@@ -11,9 +11,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
+from metamae.data.records import Records, sample_names
 from metamae.embedding import Vectors
-from metamae.records import Records
 
 HEADER = 128  # bytes of the header of an .npy file that holds float32 in up to three axes
 VALUES = 2**22  # numbers that are brought into columns at once: the rows of a row group
@@ -82,16 +82,6 @@ def npy_header(shape: tuple[int, ...], dtype: str = "<f4") -> bytes:
     facts = {"descr": dtype, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(buffer, facts)
     return buffer.getvalue()
-
-
-def sample_names(records: Records, start: int = 0, stop: int | None = None) -> list[Any]:
-    """Name samples from `start` to `stop` as their source does: by file names, or by numbers."""
-    places = range(len(records))[start:stop]
-    if records.index is not None:
-        places = records.index[np.arange(places.start, places.stop)].tolist()
-    if records.names is not None:
-        return [records.names[i] for i in places]
-    return [i + records.first_row for i in places]
 
 
 def write_npz(path: Path, held: Held) -> None:

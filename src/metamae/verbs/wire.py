@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.records import Records
+from metamae.data.records import Records
 
 NPY, JSON = "application/x-npy", "application/json"
 SOURCE = "the request"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from metamae.data.records import Records
 from metamae.modalities.grid.channels import scale, summary
-from metamae.records import Records
 
 
 def lattices(*shapes):

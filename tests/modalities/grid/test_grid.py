@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from cases import objects
+from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.grid.geometry import lay
 from metamae.modalities.grid.grid import Grid
 from metamae.modalities.grid.scaled import STATISTICS_FROM
-from metamae.records import Records
 
 ALL = np.arange(8)
 

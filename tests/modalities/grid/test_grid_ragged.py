@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from cases import NETWORK, build, objects
+from metamae.data.records import Records
 from metamae.embedding import embed_samples, embed_tokens
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.grid.geometry import neighbours
 from metamae.modalities.grid.grid import Grid
 from metamae.model.positions import sincos
-from metamae.records import Records
 from metamae.representations import raw_features
 
 

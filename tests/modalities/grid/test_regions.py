@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from metamae.data.records import Records
 from metamae.errors import ConfigError
 from metamae.modalities.grid.geometry import regions_of
 from metamae.modalities.grid.grid import Grid
 from metamae.model.backbone import pool, pool_regions
-from metamae.records import Records
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from cases import build, case, objects, rng
+from metamae.data.records import Records
 from metamae.embedding import MULTIPLE as EMBEDDED
 from metamae.embedding import embed_samples
 from metamae.errors import ConfigError, DataError
@@ -27,7 +28,6 @@ from metamae.modalities.mixture.slots import (
     join_neighbours,
     token_weights,
 )
-from metamae.records import Records
 from metamae.schema import parts_of
 
 SEED = 0

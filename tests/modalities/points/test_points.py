@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cases import build, objects
+from metamae.data.records import Records
 from metamae.embedding import embed_samples
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.points.intake import radius
 from metamae.modalities.points.points import Points
-from metamae.records import Records
 
 
 def normal(*shape, seed=0):

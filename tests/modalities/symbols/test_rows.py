@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from cases import objects
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.modalities.symbols import rows as module
 from metamae.modalities.symbols.rows import Encoded, Excerpts, Pieces, chunks, elements, read_rows
-from metamae.records import Records
 
 
 def excerpts(rows, **settings):

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from cases import build, objects
+from metamae.data.records import Records
 from metamae.embedding import embed_samples, embed_tokens
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.symbols import rows as rows_module
@@ -18,7 +19,6 @@ from metamae.modalities.symbols import symbols
 from metamae.modalities.symbols.grams import BUCKETS
 from metamae.modalities.symbols.subwords import train_bpe
 from metamae.modalities.symbols.symbols import Symbols
-from metamae.records import Records
 
 TEXTS = ["ACGT", "AAC", "GATTACA", "CC"]
 CODES = [np.array(row) for row in ([3, 5, 7], [7, 7], [5, 3, 3, -1], [3, 3])]

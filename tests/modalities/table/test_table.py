@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from cases import objects
+from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.table.table import Table
-from metamae.records import Records
 
 COLOURS = objects(["red", "blue", None, "red", "", "red"])
 SIZES = np.array([1.0, 2.0, np.nan, 4.0, 5.0, 9.0])

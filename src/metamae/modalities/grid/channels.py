@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metamae.data.records import Records
 from metamae.errors import DataError
-from metamae.records import Records
 
 POOLED = 256  # averages that a summary holds at most
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metamae.columns import Array, Index
+from metamae.data.columns.base import Array, Index
 from metamae.errors import ConfigError
 
 LAYOUTS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {

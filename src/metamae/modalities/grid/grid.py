@@ -20,8 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metamae.columns import Array, Index, Subset, decodes, sizes_of
 from metamae.core.checks import check_at_least
+from metamae.data.columns.base import Array, Index, Subset, decodes, sizes_of
+from metamae.data.records import Records
+from metamae.data.windows import cut
 from metamae.errors import ConfigError
 from metamae.modalities.base import Features, Modality
 from metamae.modalities.grid import planning
@@ -42,8 +44,6 @@ from metamae.model.positions import Coordinates, Lattice
 from metamae.model.tokenizer import OwnPlaces, Places, Tokenizer
 from metamae.model.tokens import Batch, Tokens
 from metamae.model.transformer import xavier_linear
-from metamae.records import Records
-from metamae.windows import cut
 
 NAMES = {1: "series", 2: "image", 3: "volume"}
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Array, Column, Index, sizes_of
 from metamae.core.checks import check_between, check_one_of
 from metamae.core.registry import did_you_mean
+from metamae.data.columns.base import Array, Column, Index, sizes_of
+from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.grid.geometry import LAYOUTS, guess_layout, guess_ragged_layout
 from metamae.modalities.grid.preparation import NAMES, Preparation
 from metamae.modalities.grid.resampling import FARTHEST
-from metamae.records import Records
 
 RATE_FIELD = "rate"  # by this name readers of sound call the field of sampling rates
 USUAL_RATE = 16000.0  # of recorded speech

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from metamae.columns import Index, sizes_of
 from metamae.core.checks import check_at_least
+from metamae.data.columns.base import Index, sizes_of
+from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.grid.geometry import MOST_VALUES, auto_cell
 from metamae.modalities.grid.intake import Intake
 from metamae.modalities.grid.preparation import USUAL_SECONDS, Preparation, in_points
-from metamae.records import Records
 
 # Tokens beyond which a series is cut into windows. Attention over more is slow on any machine.
 USUAL_TOKENS = 1024

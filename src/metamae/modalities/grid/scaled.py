@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Array, Index
+from metamae.data.columns.base import Array, Index
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.modalities.grid.channels import scale
 from metamae.modalities.grid.geometry import LAYOUTS, to_cells
 from metamae.modalities.grid.intake import Intake
-from metamae.records import Records
 
 # Means and standard deviations are taken from so many samples, which gives three digits, or from
 # fewer large ones.

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Array, Index
 from metamae.core.checks import check_between
 from metamae.core.registry import did_you_mean
+from metamae.data.columns.base import Array, Index
+from metamae.data.records import Records
 from metamae.errors import ConfigError
-from metamae.records import Records
 
 CHUNK = 1024  # samples that are read at once to see whether they have a value
 KEYS = ("name", "kind", "columns", "settings")

@@ -5,13 +5,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metamae.columns import Index
 from metamae.core.registry import Registry
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.fields import Field, check_settings, given, hold
 from metamae.model.tokens import Batch
-from metamae.records import Records
 
 # What a part may be: every modality but this one.
 PARTS = Registry(

@@ -28,7 +28,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metamae.columns import Array, Index
+from metamae.data.columns.base import Array, Index
+from metamae.data.records import Records
 from metamae.errors import ConfigError
 from metamae.modalities.base import Features, Modality
 from metamae.modalities.mixture.fields import (
@@ -56,7 +57,6 @@ from metamae.model.positions import Learned
 from metamae.model.tokenizer import Tokenizer
 from metamae.model.tokens import Batch, Tokens
 from metamae.model.transformer import xavier_linear
-from metamae.records import Records
 
 STATISTICS_FROM = 20_000  # samples that a part is measured on, at most
 CHUNK = 1024  # samples that are read at once to see which fields they have

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metamae.columns import Array, Index
+from metamae.data.columns.base import Array, Index
 
 Singles = NDArray[np.float32]
 Doubles = NDArray[np.float64]

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metamae.columns import Column, Index
 from metamae.core.checks import check_at_least
+from metamae.data.columns.base import Column, Index
+from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.points.geometry import Doubles, chamfer, typical_group
-from metamae.records import Records
 
 LARGEST = 1e100  # number that can be squared and summed
 # Sizes and scales are taken from so many sets, or from fewer of many values.

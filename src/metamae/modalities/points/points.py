@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metamae.columns import Index, sizes_of
 from metamae.core.checks import check_at_least, check_one_of
+from metamae.data.columns.base import Index, sizes_of
+from metamae.data.records import Records
 from metamae.errors import ConfigError
 from metamae.modalities.base import Features, Modality
 from metamae.modalities.points.geometry import Doubles, chamfer, cut_groups, describe_shape
@@ -37,7 +38,6 @@ from metamae.modalities.points.places import CentrePlaces
 from metamae.model.tokenizer import Tokenizer
 from metamae.model.tokens import Batch, Tokens
 from metamae.model.transformer import xavier_linear
-from metamae.records import Records
 
 STATISTICS_GROUPS = 1024  # that the typical group is taken from
 MULTIPLE = 8  # that numbers of tokens are rounded up to, see `Modality.lengths`

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
 from metamae.modalities.symbols.rows import Encoded
 from metamae.modalities.symbols.units import Keys, Symbol, Unit
 

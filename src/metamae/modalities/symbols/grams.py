@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
 
 BUCKETS = 2048  # that runs of each length are hashed into
 

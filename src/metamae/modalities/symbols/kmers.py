@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
 from metamae.errors import ConfigError
 from metamae.modalities.symbols.units import UNKNOWN, Keys, Symbol, Unit, points
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from metamae.columns import Index
 from metamae.core.checks import check_at_least
 from metamae.core.registry import did_you_mean
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.symbols.alphabet import tally
 from metamae.modalities.symbols.kmers import Kmers
 from metamae.modalities.symbols.rows import Excerpts
 from metamae.modalities.symbols.subwords import Subwords, read_tokenizer, train_bpe
 from metamae.modalities.symbols.units import Bytes, Characters, Codes, Symbol, Unit
-from metamae.records import Records
 
 UNITS = ("character", "byte", "kmer", "bpe")
 """What a user may choose besides the path of a tokenizer."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from metamae.columns import Column, Index, OneByOne, sizes_of, stretch_of
-from metamae.records import Records
+from metamae.data.columns.base import Column, Index, OneByOne, sizes_of, stretch_of
+from metamae.data.records import Records
 
 # What statistics are taken from, at most, in characters or codes: of all samples and of one. The
 # first gives three digits of the frequency of a symbol that makes up a thousandth of the text.

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from metamae.columns import Index
 from metamae.core.extras import require
+from metamae.data.columns.base import Index
+from metamae.data.files import legible
 from metamae.errors import DataError
-from metamae.files import legible
 from metamae.modalities.symbols.units import UNKNOWN, Keys, Symbol, Unit
 
 LARGEST_FILE = 2**26  # bytes of a tokenizer.json; those of large language models have a sixth

@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metamae.columns import Column, Index, Stretches
+from metamae.data.columns.base import Column, Index, Stretches
+from metamae.data.records import Records
+from metamae.data.windows import windows
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.base import Features, Modality
 from metamae.modalities.symbols.alphabet import Alphabet
@@ -35,8 +37,6 @@ from metamae.model.positions import Line
 from metamae.model.tokenizer import Places, Tokenizer
 from metamae.model.tokens import Batch, Tokens
 from metamae.model.transformer import xavier_linear
-from metamae.records import Records
-from metamae.windows import windows
 
 STATISTICS_FROM = 100_000  # samples that the alphabet is taken from
 MOST_ONE_HOT = 2**16  # raw features; more would fill the memory

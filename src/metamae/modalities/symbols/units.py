@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
 
 Symbol = str | int
 Keys = NDArray[np.integer[Any]]

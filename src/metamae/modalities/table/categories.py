@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Array
+from metamae.data.columns.base import Array
 
 OTHER = "other"
 """Name of the category that rare values share, and those that the training data did not hold."""

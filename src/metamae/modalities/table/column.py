@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from metamae.columns import Array
+from metamae.data.columns.base import Array
+from metamae.data.records import Records
 from metamae.modalities.table import categories, dates, scaling
 from metamae.modalities.table.scaling import Scaling
-from metamae.records import Records
 
 MOST_DIFFERENT = 20  # different strings below which they are categories however few the rows
 MANY_MISSING = 0.2  # share of missing values that a user should hear of

@@ -7,7 +7,7 @@ that is in it (summer or winter, not the spring between), and needs no scale.
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Array
+from metamae.data.columns.base import Array
 
 TIME = "time"
 MONTHS = tuple(

@@ -11,7 +11,7 @@ matrix of all pairs, for no more than that.
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Index
+from metamae.data.columns.base import Index
 
 WIDE = 256  # columns above which several numeric ones share a token
 TOKENS = 64  # of them, then

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Array, Column, Index
+from metamae.data.columns.base import Array, Column, Index
+from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.modalities.table import categories, dates
 from metamae.modalities.table.column import Measured, refuse_date, refuse_infinity
 from metamae.modalities.table.scaling import Numbers, Scaler, Scaling
-from metamae.records import Records
 
 Cells = NDArray[np.float32]
 DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?")

@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.columns import Array
+from metamae.data.columns.base import Array
 
 Numbers = NDArray[np.float64]
 

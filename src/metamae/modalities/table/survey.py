@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from metamae.columns import Array
 from metamae.core.checks import check_at_least, check_one_of
 from metamae.core.registry import did_you_mean
+from metamae.data.columns.base import Array
+from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.table.column import Measured, Rules, measure
 from metamae.modalities.table.groups import WIDE
 from metamae.modalities.table.rows import gather
 from metamae.modalities.table.scaling import SCALINGS
-from metamae.records import Records
 
 LISTED = 8  # columns that a note names
 

@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metamae.columns import Index
 from metamae.core.checks import check_at_least
+from metamae.data.columns.base import Index
+from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.base import Features, Modality
 from metamae.modalities.table.column import Measured
@@ -33,7 +34,6 @@ from metamae.modalities.table.survey import find_array, make_rules, survey
 from metamae.model.positions import Learned
 from metamae.model.tokenizer import Places, Tokenizer
 from metamae.model.tokens import Batch, Tokens
-from metamae.records import Records
 
 STATISTICS_FROM = 100_000  # rows that statistics are taken from
 CELLS = 2**24  # values that they are taken from, in a table of very many columns

@@ -1,0 +1,1 @@
+"""Columns of samples: read on demand, cut, joined and decoded without being held."""

@@ -1,0 +1,1 @@
+"""Text files: encodings, lines, where samples begin and end, and how missing is spelt."""

@@ -1,1 +1,0 @@
-"""What readers share: how text, tables, archives and media become columns of samples."""
