@@ -25,7 +25,7 @@ from PIL import Image
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from metamae.data.readers import read
-from metamae.schema import infer_schema
+from metamae.schema.schema import infer_schema
 from metamae.training.batches import Batches
 
 BATCH = 256

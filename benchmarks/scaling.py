@@ -27,7 +27,7 @@ from step import forget_peak, memory
 from metamae.build import SIZES, Network, build_method
 from metamae.methods import METHODS
 from metamae.modalities.grid.grid import Grid
-from metamae.training.allocator import freed_memory_kept
+from metamae.training.device import freed_memory_kept
 from metamae.training.optimizer import make_optimizer
 from metamae.training.settings import TrainSettings
 

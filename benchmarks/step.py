@@ -33,12 +33,10 @@ from torch.utils.flop_counter import flop_registry
 from metamae.build import SIZES, build_method
 from metamae.config import Choices, choose, resolve
 from metamae.data.readers import read
-from metamae.schema import infer_schema
-from metamae.training.allocator import freed_memory_kept
+from metamae.schema.schema import infer_schema
 from metamae.training.batches import Batches
-from metamae.training.compiling import compile_blocks
+from metamae.training.device import autocast, compile_blocks, freed_memory_kept, has_matrix_unit
 from metamae.training.optimizer import make_optimizer
-from metamae.training.precision import autocast, has_matrix_unit
 
 SAMPLES = 1024
 STEPS = 3

@@ -14,7 +14,7 @@ from metamae.modalities import MODALITIES
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.mixture import Mixture
 from metamae.model.tokens import Batch
-from metamae.schema import parts_of
+from metamae.schema.schema import parts_of
 
 NETWORK = Network(
     width=16, depth=1, heads=2, decoder_width=8, decoder_depth=1, decoder_heads=2, dropout=0.0

@@ -19,7 +19,7 @@ from metamae.masking import MASKINGS
 from metamae.methods import METHODS
 from metamae.modalities import MODALITIES
 from metamae.pocket import POCKET
-from metamae.schema import modality_settings
+from metamae.schema.schema import modality_settings
 
 ROOT = Path(metamae.__file__).parent
 
@@ -32,7 +32,6 @@ LAYERS = {
     "masking": 2,
     "report": 2,
     "challenge": 3,
-    "guess": 3,
     "methods": 3,
     "modalities": 3,
     "nearest": 3,
@@ -51,7 +50,6 @@ LAYERS = {
     "config": 5,
     "embedding": 5,
     "recipe": 5,
-    "schema_file": 5,
     "vetting": 5,
     "alike": 6,
     "artifact": 6,
@@ -70,7 +68,10 @@ LAYERS = {
 }
 # What reads or judges saved numbers needs no network, and must not wait for one to load.
 FREE_OF_TORCH = tuple(
-    "errors core data guess report scoring evaluation challenge layouts pocket recipe suspicions division anomaly nearest episodes".split()
+    """
+    errors core data report scoring evaluation challenge layouts pocket recipe suspicions
+    division anomaly nearest episodes
+    """.split()
 )
 REGISTRIES = (READERS, MASKINGS, MODALITIES, METHODS, EVALUATIONS, DETECTORS, POCKET, LAYOUTS)
 # Folder -> its plug-ins.

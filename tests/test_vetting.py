@@ -13,7 +13,7 @@ from metamae.data.bad_samples import LISTED, Aside
 from metamae.data.columns.decoded import Decoded
 from metamae.data.records import Records
 from metamae.errors import DataError, TrainingError
-from metamae.schema import infer_schema
+from metamae.schema.schema import infer_schema
 from metamae.vetting import look_through, vet, without_samples
 
 

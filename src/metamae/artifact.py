@@ -19,7 +19,7 @@ from metamae.data.records import Records
 from metamae.errors import ArtifactError, ConfigError
 from metamae.methods.base import Method
 from metamae.modalities.base import Modality
-from metamae.schema import Schema
+from metamae.schema.schema import Schema
 from metamae.training.checkpoint import digest, read_tensors, write_tensors
 
 CONFIG, SCHEMA, MODEL = "config.toml", "schema.json", "model.safetensors"

@@ -19,7 +19,7 @@ from metamae.errors import ArtifactError, ConfigError
 from metamae.masking import MASKINGS
 from metamae.methods import METHODS
 from metamae.modalities.base import Modality
-from metamae.schema import KINDS, Schema, infer_schema, modality_settings
+from metamae.schema.schema import KINDS, Schema, infer_schema, modality_settings
 from metamae.training.settings import DEFAULT_STEPS, TrainSettings, auto_batch_size
 
 # What a size changes besides the network. The paper's optimiser is that of arXiv:2310.16318.

@@ -25,8 +25,8 @@ from metamae.modalities.base import Modality
 from metamae.model.backbone import Backbone, pool, pool_regions
 from metamae.model.tokens import Batch
 from metamae.training.batches import to_device
+from metamae.training.device import autocast
 from metamae.training.order import MIXED, blocks_of_records
-from metamae.training.precision import autocast
 
 Vectors = NDArray[np.float32]
 MULTIPLE = 8

@@ -21,8 +21,8 @@ from metamae.methods.base import Method
 from metamae.model.backbone import Backbone
 from metamae.portable.card import read_findings, read_last, write_card
 from metamae.portable.folder import is_portable, read_portable, write_portable
-from metamae.schema import Schema
-from metamae.training.precision import PRECISIONS
+from metamae.schema.schema import Schema
+from metamae.training.device import PRECISIONS
 from metamae.vetting import look_through, without_samples
 
 log = logging.getLogger("metamae")

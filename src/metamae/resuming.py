@@ -8,7 +8,7 @@ from metamae import artifact
 from metamae.config import Choices, Config, choose
 from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
-from metamae.schema import KINDS, Schema
+from metamae.schema.schema import KINDS, Schema
 
 
 def check_same(

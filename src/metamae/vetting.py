@@ -17,9 +17,9 @@ from metamae.data.columns.indexing import AllBut
 from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.modalities.base import Modality
-from metamae.schema import Schema
+from metamae.schema.schema import Schema
 from metamae.training.batches import without_bad
-from metamae.training.processes import auto_workers, processes
+from metamae.training.workers import auto_workers, processes
 
 log = logging.getLogger("metamae")
 CHUNK, CHUNK_OF_DECODED = 256, 8  # samples that one of several processes reads at a time

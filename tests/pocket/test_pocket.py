@@ -13,7 +13,7 @@ import pytest
 from metamae.errors import ConfigError, DataError
 from metamae.pocket import POCKET
 from metamae.pocket.base import PocketData
-from metamae.schema import infer_schema
+from metamae.schema.schema import infer_schema
 from metamae.scoring.split import train_test
 from metamae.scoring.task import infer_task
 

@@ -19,7 +19,7 @@ from metamae.data.records import Records
 from metamae.errors import DataError, TrainingError
 from metamae.modalities.grid.grid import Grid
 from metamae.training.batches import AHEAD, Batches, to_device
-from metamae.training.processes import auto_workers
+from metamae.training.workers import auto_workers
 from metamae.verbs.pretrain import _read_all
 
 from .runs import CPU, series

@@ -12,7 +12,7 @@ from command import TINY, metamae, refused
 from metamae import ArtifactError, ConfigError, DataError, export, from_pretrained, load, pretrain
 from metamae.data.records import Records
 from metamae.portable import inputs, program
-from metamae.schema import Schema
+from metamae.schema.schema import Schema
 
 needs_onnx = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")),

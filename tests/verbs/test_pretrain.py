@@ -11,7 +11,7 @@ from metamae import ConfigError, DataError, Records
 from metamae.artifact import fingerprint
 from metamae.config import Choices, resolve
 from metamae.data.readers import read
-from metamae.schema import infer_schema
+from metamae.schema.schema import infer_schema
 from metamae.verbs.pretrain import num_held_out, split, total_steps
 
 

@@ -13,7 +13,7 @@ from command import TINY
 from metamae import artifact, load, pretrain
 from metamae.data.records import Records
 from metamae.errors import ArtifactError, ConfigError, DataError
-from metamae.schema import parts_of
+from metamae.schema.schema import parts_of
 from metamae.verbs import report as module
 from metamae.verbs.comparison import compare
 from metamae.verbs.display import see_partly, see_whole

@@ -10,7 +10,7 @@ from metamae import pretrain
 from metamae.data.records import Records
 from metamae.errors import ArtifactError, ConfigError
 from metamae.pretrained import load
-from metamae.schema import parts_of
+from metamae.schema.schema import parts_of
 from metamae.verbs.detect import detect
 from metamae.verbs.strange_page import see_heated
 from report.markup import Page, check_accessible, check_self_contained

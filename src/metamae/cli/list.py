@@ -25,7 +25,7 @@ def _rows(kind: str) -> list[tuple[str, str, str]]:
     from metamae.masking import MASKINGS
     from metamae.methods import METHODS
     from metamae.modalities import MODALITIES
-    from metamae.schema import modality_settings
+    from metamae.schema.schema import modality_settings
 
     table = {
         "methods": METHODS,

@@ -23,7 +23,7 @@ from metamae.embedding import Progress, Vectors
 from metamae.errors import ArtifactError, ConfigError
 from metamae.finetuning.head import Head, Target
 from metamae.pretrained import Pretrained, pick_device
-from metamae.schema import Schema
+from metamae.schema.schema import Schema
 from metamae.scoring.task import Array, Prediction, Task
 from metamae.training.checkpoint import read_tensors, write_tensors
 

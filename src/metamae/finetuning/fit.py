@@ -24,9 +24,9 @@ from metamae.modalities.base import Modality
 from metamae.model.backbone import Backbone
 from metamae.model.tokens import Batch
 from metamae.scoring.task import Array, Task
+from metamae.training.device import autocast
 from metamae.training.interrupt import Interrupt
 from metamae.training.optimizer import Together, make_optimizer, rate
-from metamae.training.precision import autocast
 from metamae.training.settings import auto_batch_size
 
 log = logging.getLogger("metamae")

@@ -9,7 +9,7 @@ from typing import Any
 from metamae.config import Config
 from metamae.core.version import VERSION
 from metamae.portable.folder import bare_name
-from metamae.schema import Schema
+from metamae.schema.schema import Schema
 
 LEARNT = (
     ("held_out_r2", "R² of the reconstruction on held-out samples"),

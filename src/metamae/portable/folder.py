@@ -27,7 +27,7 @@ from metamae.errors import ArtifactError, ConfigError
 from metamae.methods.base import Method
 from metamae.model.backbone import Backbone
 from metamae.model.tokens import Batch, Step
-from metamae.schema import Schema
+from metamae.schema.schema import Schema
 from metamae.training.checkpoint import read_tensors, write_tensors
 
 CONFIG, SCHEMA, MODEL, CARD = "config.json", "schema.json", "model.safetensors", "README.md"

@@ -15,10 +15,8 @@ from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.modalities.base import Modality
 from metamae.model.tokens import Batch
-from metamae.training.grouping import Grouped
-from metamae.training.order import Order, blocks_of_records
-from metamae.training.processes import auto_workers, processes
-from metamae.training.shared import Placed, Slots
+from metamae.training.order import Grouped, Order, blocks_of_records
+from metamae.training.workers import Placed, Slots, auto_workers, processes
 
 AHEAD = 2  # batches that each worker reads ahead
 # What comes from a worker: where the batch lies in its slot, or the batch itself if it does not

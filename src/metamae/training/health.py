@@ -1,7 +1,13 @@
-"""Is it learning? Numbers that need no labels and compare between modalities."""
+"""Is it learning? Numbers that need no labels and compare between modalities; bad batches, kept."""
+
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
+
+from metamae.core.atomic import make_folder, write_atomically
+from metamae.model.tokens import Batch
 
 
 def effective_rank(features: Tensor) -> float:
@@ -25,3 +31,21 @@ def effective_rank(features: Tensor) -> float:
 def spread(features: Tensor) -> float:
     """Mean standard deviation of the features (S, D) over samples; 0 means collapse."""
     return float(features.double().std(dim=0, correction=0).mean())
+
+
+MOST_KEPT = 20
+
+
+def keep_batch(folder: Path, number: int, batch: Batch) -> None:
+    """Write a batch to `batch-<number>.safetensors`; no more than 20 of them.
+
+    Raises:
+        ArtifactError: If it cannot be written.
+    """
+    make_folder(folder)
+    if len(list(folder.iterdir())) >= MOST_KEPT:
+        return
+    tensors = {k: v.detach().cpu().contiguous() for k, v in batch.items()}
+    write_atomically(
+        folder / f"batch-{number:08d}.safetensors", lambda path: save_file(tensors, path)
+    )

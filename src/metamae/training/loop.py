@@ -16,17 +16,13 @@ from metamae.errors import ArtifactError, TrainingError
 from metamae.methods.base import Method
 from metamae.model.tokens import Batch
 from metamae.training import checkpoint
-from metamae.training.allocator import freed_memory_kept
 from metamae.training.batches import Batches, to_device
 from metamae.training.checkpoint import Progress, State
-from metamae.training.compiling import compile_blocks
-from metamae.training.flag import Flag
-from metamae.training.health import effective_rank, spread
+from metamae.training.device import Flag, autocast, compile_blocks, freed_memory_kept
+from metamae.training.health import effective_rank, keep_batch, spread
 from metamae.training.interrupt import Interrupt
 from metamae.training.log import MetricsLog
-from metamae.training.nonfinite import keep_batch
 from metamae.training.optimizer import make_optimizer, rate
-from metamae.training.precision import autocast
 from metamae.training.settings import TrainSettings
 
 MOST_ROLLBACKS = 3

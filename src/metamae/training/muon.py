@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metamae.training.precision import choose_precision
+from metamae.training.device import choose_precision
 
 # Of the quintic iteration, and how often it is applied: Jordan et al., 2024.
 QUINTIC = (3.4445, -4.7750, 2.0315)

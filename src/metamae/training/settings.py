@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from metamae.core.checks import check_at_least, check_between, check_flag, check_one_of
 from metamae.errors import ConfigError
-from metamae.training.precision import PRECISIONS
+from metamae.training.device import PRECISIONS
 
 BUDGETS = ("steps", "minutes", "epochs")
 """Settings of which a run has one: another takes its place."""

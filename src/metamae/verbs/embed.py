@@ -12,7 +12,7 @@ from metamae.data.records import Records
 from metamae.embedding import Part, Progress, Vectors, embed_parts
 from metamae.errors import ConfigError
 from metamae.pretrained import Pretrained, read_sound, take
-from metamae.training.precision import PRECISIONS
+from metamae.training.device import PRECISIONS
 from metamae.verbs.identity import identity_of
 from metamae.verbs.outputs import check_out
 from metamae.verbs.unfinished import Unfinished

@@ -18,7 +18,7 @@ from metamae.data.records import Records
 from metamae.data.shards import find_shards
 from metamae.pretrained import Pretrained
 from metamae.training.checkpoint import digest
-from metamae.training.precision import choose_precision
+from metamae.training.device import choose_precision
 from metamae.verbs.unfinished import KIND
 
 CHUNK = 2**14  # values hashed at once

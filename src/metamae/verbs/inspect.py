@@ -14,12 +14,12 @@ from metamae.data.bad_samples import Aside
 from metamae.data.columns.base import decodes
 from metamae.data.records import Records
 from metamae.errors import ArtifactError, DataError
-from metamae.guess import LABELS
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.mixture import Mixture
 from metamae.representations import raw_features
-from metamae.schema import Schema
-from metamae.schema_file import Declared, DeclaredField, read_schema_file
+from metamae.schema.file import Declared, DeclaredField, read_schema_file
+from metamae.schema.guess import LABELS
+from metamae.schema.schema import Schema
 from metamae.suspicions import FEW_CLASSES, duplicates, identifiers, leaks, near_duplicates
 from metamae.vetting import vet
 

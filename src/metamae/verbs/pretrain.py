@@ -25,12 +25,12 @@ from metamae.model.attention import kernel
 from metamae.model.tokens import Batch
 from metamae.pretrained import Pretrained, pick_device
 from metamae.resuming import check_same
-from metamae.schema import Schema
-from metamae.schema_file import read_schema_file
+from metamae.schema.file import read_schema_file
+from metamae.schema.schema import Schema
 from metamae.training.batches import Batches, read_good
+from metamae.training.device import choose_precision
 from metamae.training.loop import Observer, Outcome, Run
 from metamae.training.order import blocks_of_records
-from metamae.training.precision import choose_precision
 from metamae.training.settings import DEFAULT_STEPS, MOST_SAMPLES, TrainSettings
 from metamae.vetting import MOST_LOOKED_AT, vet, without_samples
 

@@ -28,7 +28,7 @@ from metamae.data.bad_samples import Aside
 from metamae.data.records import Records
 from metamae.errors import TrainingError
 from metamae.pretrained import Pretrained
-from metamae.schema_file import read_schema_file
+from metamae.schema.file import read_schema_file
 from metamae.training.loop import Observer, Outcome
 from metamae.training.settings import TrainSettings
 from metamae.verbs.pretrain import FEWEST_TO_HOLD_OUT, pretrain, search_limits

@@ -28,7 +28,7 @@ from metamae.modalities.mixture.slots import (
     join_neighbours,
     token_weights,
 )
-from metamae.schema import parts_of
+from metamae.schema.schema import parts_of
 
 SEED = 0
 

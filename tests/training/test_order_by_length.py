@@ -13,10 +13,9 @@ from metamae.data.records import Records
 from metamae.errors import ConfigError
 from metamae.modalities.mixture.mixture import Mixture
 from metamae.modalities.symbols.symbols import Symbols
-from metamae.schema import parts_of
+from metamae.schema.schema import parts_of
 from metamae.training.batches import Batches
-from metamae.training.grouping import POOL, Grouped
-from metamae.training.order import Order
+from metamae.training.order import POOL, Grouped, Order
 from metamae.training.settings import TrainSettings
 
 from .runs import series

@@ -8,7 +8,7 @@ from cases import build, read, rng
 from metamae import pretrain
 from metamae.errors import ConfigError
 from metamae.training import loop
-from metamae.training.compiling import compile_blocks
+from metamae.training.device import compile_blocks
 
 # PyTorch looks at gradients of tensors that have none, while it compiles.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")

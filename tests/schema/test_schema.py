@@ -9,8 +9,8 @@ from cases import CASES, case, objects
 from metamae.data.readers import read
 from metamae.data.records import Records
 from metamae.errors import ArtifactError, ConfigError, DataError
-from metamae.guess import LABELS
-from metamae.schema import FORMAT, KINDS, Schema, infer_schema, modality_settings
+from metamae.schema.guess import LABELS
+from metamae.schema.schema import FORMAT, KINDS, Schema, infer_schema, modality_settings
 
 S = 12
 

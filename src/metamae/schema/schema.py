@@ -10,9 +10,9 @@ import numpy as np
 from metamae.core.registry import did_you_mean
 from metamae.data.records import Records
 from metamae.errors import ArtifactError, ConfigError, DataError
-from metamae.guess import choose_inputs, guess, split_fields, without_labels
 from metamae.modalities import MODALITIES
 from metamae.modalities.base import Modality
+from metamae.schema.guess import choose_inputs, guess, split_fields, without_labels
 
 FORMAT = 1
 """Version of the JSON form; raised when an old reader could no longer understand it."""

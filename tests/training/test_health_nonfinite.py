@@ -6,8 +6,8 @@ from safetensors.torch import load_file
 
 from command import pretrain, refused
 from metamae.errors import TrainingError
+from metamae.training.health import MOST_KEPT, keep_batch
 from metamae.training.log import read_metrics
-from metamae.training.nonfinite import MOST_KEPT, keep_batch
 
 from .runs import make_run, nan_gradient, nan_loss, poison, same, weights
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from cases import rng
-from metamae.training import precision
+from metamae.training import device as precision
+from metamae.training.device import autocast, choose_precision
 from metamae.training.muon import Muon, orthogonalise
-from metamae.training.precision import autocast, choose_precision
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from cases import objects
 from metamae.config import Choices, choose
 from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
-from metamae.schema import infer_schema
-from metamae.schema_file import Declared, DeclaredField, read_schema_file
+from metamae.schema.file import Declared, DeclaredField, read_schema_file
+from metamae.schema.schema import infer_schema
 
 RNG = np.random.default_rng(0)
 NUM = 24

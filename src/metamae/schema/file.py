@@ -16,7 +16,7 @@ import tomli_w
 from metamae.core.registry import did_you_mean
 from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
-from metamae.schema import KINDS
+from metamae.schema.schema import KINDS
 
 ROLES = ("input", "label", "left out", "rate")
 _HEAD = """\
