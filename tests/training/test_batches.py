@@ -230,7 +230,7 @@ READS = """
 import sys, time
 import numpy as np, torch
 from metamae.modalities.grid import Grid
-from metamae.records import Records
+from metamae.data.records import Records
 from metamae.training.batches import Batches
 if __name__ == "__main__":
     records = Records({"X": np.random.default_rng(0).normal(size=(40, 2, 16))}, "x")

@@ -7,7 +7,7 @@ import pytest
 
 SCRIPT = """
 import torch
-from metamae.training.allocator import freed_memory_kept
+from metamae.training.device import freed_memory_kept
 
 def resident():
     with open("/proc/self/statm") as file:
