@@ -14,7 +14,7 @@ test: $(STAMP)
 # Needs a Chromium: Debian's package, or `playwright install chromium`.
 test-browser: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[browser]"
-	$(BIN)/python -m pytest -q -rs tests/report/test_browser.py
+	$(BIN)/python -m pytest -q -rs tests/pages/test_browser.py
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

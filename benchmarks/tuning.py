@@ -25,9 +25,9 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from metamae.config import Choices, choose
-from metamae.division import Division, divide
-from metamae.evaluation import EVALUATIONS
-from metamae.evaluation.base import judge
+from metamae.evaluation.probes import EVALUATIONS
+from metamae.evaluation.probes.base import judge
+from metamae.evaluation.split import Division, divide
 from metamae.pocket import POCKET
 from metamae.pretrained import Pretrained
 from metamae.representations import embeddings, raw_features

@@ -13,7 +13,7 @@ import pytest
 import metamae
 from metamae.data.readers import READERS
 from metamae.detection import DETECTORS
-from metamae.evaluation import EVALUATIONS
+from metamae.evaluation.probes import EVALUATIONS
 from metamae.layouts import LAYOUTS
 from metamae.masking import MASKINGS
 from metamae.methods import METHODS
@@ -30,18 +30,15 @@ LAYERS = {
     "core": 1,
     "data": 2,
     "masking": 2,
-    "report": 2,
+    "pages": 2,
     "challenge": 3,
+    "evaluation": 3,
     "methods": 3,
     "modalities": 3,
-    "nearest": 3,
-    "scoring": 3,
     "suspicions": 3,
     "anomaly": 4,
     "build": 4,
-    "division": 4,
     "episodes": 4,
-    "evaluation": 4,
     "hiding": 4,
     "layouts": 4,
     "pocket": 4,
@@ -69,8 +66,8 @@ LAYERS = {
 # What reads or judges saved numbers needs no network, and must not wait for one to load.
 FREE_OF_TORCH = tuple(
     """
-    errors core data report scoring evaluation challenge layouts pocket recipe suspicions
-    division anomaly nearest episodes
+    errors core data pages evaluation challenge layouts pocket recipe suspicions
+    anomaly episodes
     """.split()
 )
 REGISTRIES = (READERS, MASKINGS, MODALITIES, METHODS, EVALUATIONS, DETECTORS, POCKET, LAYOUTS)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from metamae.core.checks import check_at_least
 from metamae.data.columns.base import Index
 from metamae.errors import DataError
-from metamae.scoring.task import Array
+from metamae.evaluation.scoring.task import Array
 
 Floats = NDArray[np.float64]
 # Of the adapter: arXiv:2303.00996, appendix A.

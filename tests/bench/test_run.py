@@ -17,9 +17,9 @@ from metamae.bench.problem import Problem, pocket_problems
 from metamae.bench.run import CONTROL, bench
 from metamae.bench.suites import open_suite
 from metamae.challenge import Challenge
-from metamae.division import divide
 from metamae.errors import ArtifactError, ConfigError, DataError
-from metamae.evaluation.base import judge
+from metamae.evaluation.probes.base import judge
+from metamae.evaluation.split import divide
 from metamae.layouts.base import Published
 
 from .made import published, records
@@ -144,7 +144,7 @@ def test_the_raw_cell_is_the_judgement_of_raw_features():
     cell = cell_of(Cell("made", "raw", 3), problem())
     groups = {"groups_train": division.groups_train, "groups_test": division.groups_test}
     features = tuple(((x - mean[:, None]) / scale[:, None]).reshape(len(x), -1) for x in flat)
-    from metamae.evaluation import EVALUATIONS
+    from metamae.evaluation.probes import EVALUATIONS
 
     judged = judge(
         EVALUATIONS.build("linear_probe"),

@@ -8,6 +8,7 @@ from cases import CASES, build, case, objects
 from metamae.data.records import Records
 from metamae.embedding import embed_samples
 from metamae.errors import ConfigError, TrainingError
+from metamae.evaluation.scoring.task import infer_task
 from metamae.finetuning import fit as module
 from metamae.finetuning.fit import Labels, fit
 from metamae.finetuning.head import Target
@@ -15,7 +16,6 @@ from metamae.finetuning.pieces import PIECES, LabelledBatches
 from metamae.finetuning.settings import FitSettings
 from metamae.finetuning.validation import watch
 from metamae.modalities import MODALITIES
-from metamae.scoring.task import infer_task
 
 Grid = MODALITIES.get("grid")
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from metamae.errors import ConfigError, DataError
+from metamae.evaluation.scoring.split import train_test
+from metamae.evaluation.scoring.task import infer_task
 from metamae.pocket import POCKET
 from metamae.pocket.base import PocketData
 from metamae.schema.schema import infer_schema
-from metamae.scoring.split import train_test
-from metamae.scoring.task import infer_task
 
 # Name -> samples, main field, shape of one value there, groups, counts of classes from the most
 # frequent to the rarest (None for a regression, of the first label of a multilabel task), and the

@@ -19,9 +19,9 @@ from metamae.verbs.comparison import compare
 from metamae.verbs.display import see_partly, see_whole
 from metamae.verbs.pretrain import split
 from metamae.verbs.report import report, report_quietly
-from report.markup import Page, check_accessible, check_self_contained
-from report.saved import entry
-from report.test_page import SECTIONS, payload
+from pages.markup import Page, check_accessible, check_self_contained
+from pages.saved import entry
+from pages.test_page import SECTIONS, payload
 
 QUICK = {**TINY, "steps": 2}
 

@@ -6,7 +6,7 @@ import pytest
 
 from metamae import load, pretrain
 from metamae.errors import ConfigError, DataError
-from metamae.nearest import Space, nearest
+from metamae.evaluation.neighbours import Space, nearest
 from metamae.verbs.search import search
 
 

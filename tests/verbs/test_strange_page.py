@@ -13,7 +13,7 @@ from metamae.pretrained import load
 from metamae.schema.schema import parts_of
 from metamae.verbs.detect import detect
 from metamae.verbs.strange_page import see_heated
-from report.markup import Page, check_accessible, check_self_contained
+from pages.markup import Page, check_accessible, check_self_contained
 
 QUICK = {**TINY, "steps": 1}
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.scoring.interval import Interval, percentile_interval, resampled_scores
-from metamae.scoring.metrics import Metric
-from metamae.scoring.task import Array
+from metamae.evaluation.scoring.interval import Interval, percentile_interval, resampled_scores
+from metamae.evaluation.scoring.metrics import Metric
+from metamae.evaluation.scoring.task import Array
 
 Floats = NDArray[np.float64]
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from metamae.config import Choices, known_settings
 from metamae.core.registry import did_you_mean
-from metamae.division import Division, divide
 from metamae.errors import ConfigError
-from metamae.evaluation import EVALUATIONS
-from metamae.evaluation.base import Budget, judge
+from metamae.evaluation.probes import EVALUATIONS
+from metamae.evaluation.probes.base import Budget, judge
+from metamae.evaluation.scoring.result import Judgement
+from metamae.evaluation.split import Division, divide
 from metamae.layouts.base import Published
 from metamae.methods import METHODS
 from metamae.pretrained import Pretrained
 from metamae.representations import Features, embeddings, pca_features, raw_features
-from metamae.scoring.result import Judgement
 from metamae.verbs.pretrain import pretrain, untrained
 
 BASELINES = ("raw", "pca", "boosted_trees", "untrained")

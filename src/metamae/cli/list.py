@@ -21,7 +21,7 @@ def list_plugins(kind: str | None = None) -> None:
 def _rows(kind: str) -> list[tuple[str, str, str]]:
     from metamae.data.readers import READERS
     from metamae.detection import DETECTORS
-    from metamae.evaluation import EVALUATIONS
+    from metamae.evaluation.probes import EVALUATIONS
     from metamae.masking import MASKINGS
     from metamae.methods import METHODS
     from metamae.modalities import MODALITIES

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from metamae.scoring.interval import mean_score, percentile_interval, resampled_scores
-from metamae.scoring.metrics import metrics_for
-from metamae.scoring.result import Comparison, Judgement, Result
-from metamae.scoring.task import Array, Prediction, Task
-from metamae.scoring.verdict import Finding, verdict
+from metamae.evaluation.scoring.interval import mean_score, percentile_interval, resampled_scores
+from metamae.evaluation.scoring.metrics import metrics_for
+from metamae.evaluation.scoring.result import Comparison, Judgement, Result
+from metamae.evaluation.scoring.task import Array, Prediction, Task
+from metamae.evaluation.scoring.verdict import Finding, verdict
 
 FINETUNED, SCRATCH, PROBE, RAW = "finetuned", "scratch", "linear_probe", "raw"
 PHRASES = {

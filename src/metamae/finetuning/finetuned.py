@@ -21,10 +21,10 @@ from metamae.core.atomic import make_folder, write_text_atomically
 from metamae.core.version import VERSION
 from metamae.embedding import Progress, Vectors
 from metamae.errors import ArtifactError, ConfigError
+from metamae.evaluation.scoring.task import Array, Prediction, Task
 from metamae.finetuning.head import Head, Target
 from metamae.pretrained import Pretrained, pick_device
 from metamae.schema.schema import Schema
-from metamae.scoring.task import Array, Prediction, Task
 from metamae.training.checkpoint import read_tensors, write_tensors
 
 FACTS, CONFIG, SCHEMA = "finetuned.json", "encoder.toml", "schema.json"

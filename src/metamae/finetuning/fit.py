@@ -15,6 +15,7 @@ from metamae.data.columns.base import Index
 from metamae.data.records import Records
 from metamae.embedding import embed_samples
 from metamae.errors import ConfigError, TrainingError
+from metamae.evaluation.scoring.task import Array, Task
 from metamae.finetuning.adapters import choose_trained, merge
 from metamae.finetuning.head import Head, Target
 from metamae.finetuning.pieces import PIECES, LabelledBatches, Pooling
@@ -23,7 +24,6 @@ from metamae.finetuning.validation import watch
 from metamae.modalities.base import Modality
 from metamae.model.backbone import Backbone
 from metamae.model.tokens import Batch
-from metamae.scoring.task import Array, Task
 from metamae.training.device import autocast
 from metamae.training.interrupt import Interrupt
 from metamae.training.optimizer import Together, make_optimizer, rate

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metamae.embedding import Vectors
+from metamae.evaluation.scoring.metrics import primary
+from metamae.evaluation.scoring.task import Array, Prediction, Task
 from metamae.model.transformer import drop
-from metamae.scoring.metrics import primary
-from metamae.scoring.task import Array, Prediction, Task
 
 # L2 strengths against the mean loss, from strong to weak, each fit starting from the one before.
 STRENGTHS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)

@@ -4,8 +4,8 @@ import numpy as np
 
 from metamae.data.columns.base import Index
 from metamae.errors import DataError
-from metamae.scoring.split import train_test
-from metamae.scoring.task import Array, Task
+from metamae.evaluation.scoring.split import train_test
+from metamae.evaluation.scoring.task import Array, Task
 
 FEWEST = 5  # samples that a regression is watched by
 # Share of samples whose class has one label, above which too many would be without a watch.

@@ -8,7 +8,7 @@ from pathlib import Path
 from metamae import artifact
 from metamae.core.atomic import write_text_atomically
 from metamae.errors import ConfigError
-from metamae.report.compare import Run, flatten, write_comparison
+from metamae.pages.compare import Run, flatten, write_comparison
 from metamae.verbs.outputs import check_out
 from metamae.verbs.report import KINDS, read_metrics, read_results
 

@@ -23,8 +23,8 @@ from metamae.modalities.symbols.units import UNKNOWN
 from metamae.modalities.table.table import Table, TableTokenizer
 from metamae.model.tokenizer import Tokenizer
 from metamae.model.tokens import Batch
+from metamae.pages.form import Form, Guess, Sample, Seen
 from metamae.pretrained import Pretrained
-from metamae.report.form import Form, Guess, Sample, Seen
 from metamae.training.batches import to_device
 
 AT_ONCE = 64  # samples that are read at once

@@ -13,14 +13,14 @@ from metamae.core.checks import check_at_least, check_between
 from metamae.core.registry import did_you_mean
 from metamae.core.version import VERSION
 from metamae.data.records import Records
-from metamae.division import TEST_SHARE, divide
 from metamae.errors import ArtifactError, DataError
-from metamae.evaluation import EVALUATIONS
-from metamae.evaluation.base import Budget, judge
+from metamae.evaluation.probes import EVALUATIONS
+from metamae.evaluation.probes.base import Budget, judge
+from metamae.evaluation.scoring.result import Judgement
+from metamae.evaluation.scoring.verdict import Verdict, verdict
+from metamae.evaluation.split import TEST_SHARE, divide
 from metamae.pretrained import Pretrained, read_sound, take
 from metamae.representations import represent
-from metamae.scoring.result import Judgement
-from metamae.scoring.verdict import Verdict, verdict
 
 log = logging.getLogger("metamae")
 

@@ -10,10 +10,10 @@ import numpy as np
 from metamae.core.checks import check_at_least
 from metamae.episodes import MOST_ADAPTED, Floats, Sampler, accuracy, prepare
 from metamae.errors import DataError
+from metamae.evaluation.scoring.interval import mean_interval
+from metamae.evaluation.scoring.task import infer_task
 from metamae.pretrained import Pretrained, read_sound, take
 from metamae.representations import represent
-from metamae.scoring.interval import mean_interval
-from metamae.scoring.task import infer_task
 from metamae.verbs.evaluate import check_no_input
 
 

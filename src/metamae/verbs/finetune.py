@@ -13,11 +13,13 @@ from metamae.core.atomic import write_atomically, write_text_atomically
 from metamae.core.checks import check_at_least, check_between
 from metamae.core.version import VERSION
 from metamae.data.records import Records, sample_names
-from metamae.division import TEST_SHARE, Division, divide
 from metamae.embedding import Progress
 from metamae.errors import ConfigError, DataError
-from metamae.evaluation import EVALUATIONS
-from metamae.evaluation.base import Labelled
+from metamae.evaluation.probes import EVALUATIONS
+from metamae.evaluation.probes.base import Labelled
+from metamae.evaluation.scoring.result import Judgement
+from metamae.evaluation.scoring.task import Array, Prediction, Task, labelled
+from metamae.evaluation.split import TEST_SHARE, Division, divide
 from metamae.finetuning import comparison, finetuned
 from metamae.finetuning.finetuned import Finetuned, Predicted, load_finetuned
 from metamae.finetuning.fit import Fitted, Labels, Observer, fit
@@ -25,8 +27,6 @@ from metamae.finetuning.settings import FitSettings
 from metamae.finetuning.writing import KINDS, write_predictions
 from metamae.pretrained import Pretrained, load, read_sound
 from metamae.representations import embeddings, raw_features
-from metamae.scoring.result import Judgement
-from metamae.scoring.task import Array, Prediction, Task, labelled
 from metamae.verbs.evaluate import check_no_input, notes_on
 from metamae.verbs.outputs import check_out
 

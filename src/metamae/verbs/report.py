@@ -20,11 +20,11 @@ from metamae.data.columns.base import Index, decodes
 from metamae.data.records import Records, sample_names
 from metamae.embedding import Progress
 from metamae.errors import ConfigError, DataError, MetaMAEError
+from metamae.pages import thumb
+from metamae.pages.form import Seen
+from metamae.pages.layout import WAYS, Colour, Layout, colour_by, lay_out
+from metamae.pages.page import EXTREMES, Material, Points, write_page
 from metamae.pretrained import Pretrained, load, read_sound
-from metamae.report import thumb
-from metamae.report.form import Seen
-from metamae.report.layout import WAYS, Colour, Layout, colour_by, lay_out
-from metamae.report.page import EXTREMES, Material, Points, write_page
 from metamae.schema.guess import LABELS
 from metamae.verbs.describe import facts_of, fields_of
 from metamae.verbs.display import see_partly, see_whole

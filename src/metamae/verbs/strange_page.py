@@ -17,9 +17,9 @@ from metamae.modalities.symbols.symbols import Symbols
 from metamae.modalities.symbols.units import UNKNOWN
 from metamae.model.tokenizer import Tokenizer
 from metamae.model.tokens import Batch
+from metamae.pages.form import Heated
+from metamae.pages.strange import Odd, Scored, Strange, write_strange
 from metamae.pretrained import Pretrained
-from metamae.report.form import Heated
-from metamae.report.strange import Odd, Scored, Strange, write_strange
 from metamae.verbs.detected import Detected, table_of
 from metamae.verbs.display import form_of
 from metamae.verbs.report import versions
