@@ -67,7 +67,7 @@ def score(job: Job) -> tuple[Score, int]:
 
     from metamae.bench.cell import Cell, Options, compute
     from metamae.bench.problem import pocket_problems
-    from metamae.config import parse_assignments
+    from metamae.run.config import parse_assignments
 
     (problem,) = pocket_problems([job.data])
     settings = parse_assignments([f"{k}={v}" for k, v in job.settings.items()])

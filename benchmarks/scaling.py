@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from step import forget_peak, memory
 
-from metamae.build import SIZES, Network, build_method
 from metamae.methods import METHODS
 from metamae.modalities.grid.grid import Grid
+from metamae.run.build import SIZES, Network, build_method
 from metamae.training.device import freed_memory_kept
 from metamae.training.optimizer import make_optimizer
 from metamae.training.settings import TrainSettings

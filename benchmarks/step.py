@@ -30,9 +30,9 @@ from plain import plainly
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from metamae.build import SIZES, build_method
-from metamae.config import Choices, choose, resolve
 from metamae.data.readers import read
+from metamae.run.build import SIZES, build_method
+from metamae.run.config import Choices, choose, resolve
 from metamae.schema.schema import infer_schema
 from metamae.training.batches import Batches
 from metamae.training.device import autocast, compile_blocks, freed_memory_kept, has_matrix_unit

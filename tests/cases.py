@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from metamae.build import Network, build_method
 from metamae.data.records import Records
 from metamae.methods import METHODS
 from metamae.methods.base import Method
@@ -14,6 +13,7 @@ from metamae.modalities import MODALITIES
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.mixture import Mixture
 from metamae.model.tokens import Batch
+from metamae.run.build import Network, build_method
 from metamae.schema.schema import parts_of
 
 NETWORK = Network(

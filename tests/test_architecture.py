@@ -37,22 +37,18 @@ LAYERS = {
     "modalities": 3,
     "suspicions": 3,
     "anomaly": 4,
-    "build": 4,
     "episodes": 4,
     "hiding": 4,
     "layouts": 4,
     "pocket": 4,
     "schema": 4,
     "training": 4,
-    "config": 5,
     "embedding": 5,
     "recipe": 5,
-    "vetting": 5,
+    "run": 5,
     "alike": 6,
-    "artifact": 6,
     "portable": 6,
     "pretrained": 7,
-    "resuming": 7,
     "attribution": 8,
     "detection": 8,
     "finetuning": 8,
@@ -117,7 +113,7 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative import"
-            # `from metamae import artifact` names a module, `from metamae.x import y` may.
+            # `from metamae.run import folder` names a module, `from metamae.x import y` may.
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 

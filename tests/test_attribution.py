@@ -8,8 +8,8 @@ import torch
 
 from cases import CASES, build, case, read
 from metamae.attribution import SHARES, attribute, features_without
-from metamae.config import Choices, resolve
 from metamae.pretrained import Pretrained
+from metamae.run.config import Choices, resolve
 
 
 def pretrained(name):

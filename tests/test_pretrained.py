@@ -6,11 +6,11 @@ import torch
 
 from command import TINY
 from metamae import load, pretrain
-from metamae.artifact import build_from
 from metamae.data.readers import read
 from metamae.errors import ArtifactError, ConfigError, DataError
 from metamae.methods.base import Method
 from metamae.pretrained import pick_device
+from metamae.run.folder import build_from
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from metamae.config import Choices, choose
 from metamae.errors import ConfigError
 from metamae.layouts import LAYOUTS
 from metamae.recipe import read_recipe
+from metamae.run.config import Choices, choose
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
 GOOD = """

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metamae.artifact import CONFIG, build_from, build_run, load_model, read_run
-from metamae.config import Config
 from metamae.core.checks import check_one_of
 from metamae.data.bad_samples import Aside
 from metamae.data.records import Records
@@ -21,9 +19,11 @@ from metamae.methods.base import Method
 from metamae.model.backbone import Backbone
 from metamae.portable.card import read_findings, read_last, write_card
 from metamae.portable.folder import is_portable, read_portable, write_portable
+from metamae.run.config import Config
+from metamae.run.folder import CONFIG, build_from, build_run, load_model, read_run
+from metamae.run.screening import look_through, without_samples
 from metamae.schema.schema import Schema
 from metamae.training.device import PRECISIONS
-from metamae.vetting import look_through, without_samples
 
 log = logging.getLogger("metamae")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from metamae.errors import DataError
+from metamae.evaluation import neighbours as module
 from metamae.evaluation.neighbours import Space, nearest
-from metamae.evaluation.probes import neighbours as module
 
 
 def vectors(num, width, seed=0):

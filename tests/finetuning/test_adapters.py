@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from cases import NETWORK, build, read
-from metamae.build import Network
 from metamae.errors import ConfigError
 from metamae.finetuning.adapters import choose_trained, merge
+from metamae.run.build import Network
 
 DEEP = Network(**{**NETWORK.__dict__, "depth": 3})
 

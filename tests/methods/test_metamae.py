@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from cases import NETWORK, build, read, rng
-from metamae.build import Network
 from metamae.errors import ConfigError
 from metamae.methods import METHODS
 from metamae.methods.base import positions
 from metamae.methods.metamae import touching
 from metamae.model.tokens import Mask, Tokens
+from metamae.run.build import Network
 
 SMALL = Network(width=4, depth=1, heads=2, decoder_width=4, decoder_depth=1, decoder_heads=1)
 GAPPY = ["images", "series with gaps", "codes", "example of symbols", "example of table"]

@@ -130,8 +130,8 @@ def float64_steps(modality: str, method: str) -> tuple[list[float], float]:
     the 6th; the run folders hold the float32 of the machine that they were made on.
     """
     import metamae
-    from metamae.build import Network, build_method
     from metamae.methods import METHODS as REGISTRY
+    from metamae.run.build import Network, build_method
 
     pretrained = metamae.load(RUNS / f"{modality}-mae")
     spec, path = pretrained.schema.modality, source(modality)

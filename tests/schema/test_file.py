@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cases import objects
-from metamae.config import Choices, choose
 from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
+from metamae.run.config import Choices, choose
 from metamae.schema.file import Declared, DeclaredField, read_schema_file
 from metamae.schema.schema import infer_schema
 

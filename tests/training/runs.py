@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from conftest import walks
-from metamae.build import Network, build_method
 from metamae.data.bad_samples import Bad
 from metamae.data.records import Records
 from metamae.methods.base import Method
 from metamae.modalities.base import Modality
 from metamae.modalities.grid.grid import Grid
 from metamae.model.tokens import Batch, Step
+from metamae.run.build import Network, build_method
 from metamae.training.batches import Batches
 from metamae.training.loop import Run
 from metamae.training.settings import TrainSettings

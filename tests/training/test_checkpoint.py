@@ -10,10 +10,10 @@ import torch
 from safetensors import safe_open
 
 from command import metamae, pretrain, refused, settings
-from metamae.artifact import load_model
 from metamae.core import atomic
 from metamae.core.atomic import write_atomically, write_text_atomically
 from metamae.errors import ArtifactError
+from metamae.run.folder import load_model
 from metamae.training import checkpoint
 from metamae.training.checkpoint import (
     Progress,

@@ -8,9 +8,9 @@ from sklearn.utils import check_random_state
 import metamae
 from command import TINY
 from metamae import ConfigError, DataError, Records
-from metamae.artifact import fingerprint
-from metamae.config import Choices, resolve
 from metamae.data.readers import read
+from metamae.run.config import Choices, resolve
+from metamae.run.folder import fingerprint
 from metamae.schema.schema import infer_schema
 from metamae.verbs.pretrain import num_held_out, split, total_steps
 

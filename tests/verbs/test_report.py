@@ -10,9 +10,10 @@ import pytest
 
 from cases import CASES, case
 from command import TINY
-from metamae import artifact, load, pretrain
+from metamae import load, pretrain
 from metamae.data.records import Records
 from metamae.errors import ArtifactError, ConfigError, DataError
+from metamae.run.folder import METRICS, RESULTS
 from metamae.schema.schema import parts_of
 from metamae.verbs import report as module
 from metamae.verbs.comparison import compare
@@ -195,8 +196,8 @@ def test_a_method_without_a_decoder_has_a_page(data, tmp_path):
 
 
 def test_damaged_logs_are_left_out(run, caplog):
-    (run / artifact.METRICS).write_text('{"step": 1, "loss": 2}\n[3]\n{"step": 2, "lo')
-    (run / artifact.RESULTS).write_text("{not json")
+    (run / METRICS).write_text('{"step": 1, "loss": 2}\n[3]\n{"step": 2, "lo')
+    (run / RESULTS).write_text("{not json")
     with caplog.at_level(logging.WARNING, "metamae"):
         page = page_of(report(run))
     assert "in 1 steps" in page.visible
@@ -204,7 +205,7 @@ def test_damaged_logs_are_left_out(run, caplog):
 
 
 def test_results_of_an_evaluation_are_on_the_page(run):
-    (run / artifact.RESULTS).write_text(json.dumps([entry()]))
+    (run / RESULTS).write_text(json.dumps([entry()]))
     page = page_of(report(run))
     assert "Pretraining helped with y." in page.visible
 

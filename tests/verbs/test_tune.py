@@ -13,8 +13,8 @@ from command import TINY, refused, settings
 from command import metamae as command
 from conftest import walks
 from metamae import ConfigError, DataError, Records, TrainingError
-from metamae.artifact import read_run
-from metamae.config import Choices, choose
+from metamae.run.config import Choices, choose
+from metamae.run.folder import read_run
 from metamae.training.log import read_metrics
 from metamae.verbs import short_runs
 from metamae.verbs import tune as tuning
@@ -202,7 +202,7 @@ def test_the_size_is_that_of_the_run_proper(brief, monkeypatch):
 
     monkeypatch.setattr(short_runs, "pretrain", noted)
     wanted = lambda *, minutes, **others: "small" if minutes and minutes > 0.2 else "tiny"  # noqa: E731
-    monkeypatch.setattr("metamae.config.auto_size", wanted)
+    monkeypatch.setattr("metamae.run.config.auto_size", wanted)
     tuned = tune(TABLE, settings={**TINY, "minutes": 0.6})
     assert tuned.settings["size"] == "small" and set(sizes) == {"small"}
 
@@ -257,7 +257,7 @@ def test_bad_samples_are_looked_for_once_for_all_trials(brief, monkeypatch):
         looked_at.append(min(most, len(records)))
         return records
 
-    monkeypatch.setattr("metamae.vetting.look_through", noted)
+    monkeypatch.setattr("metamae.run.screening.look_through", noted)
     assert len(tune(SERIES, settings={**TINY, "steps": 144}).trials) > 1
     assert looked_at == [len(SERIES)]
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from metamae.config import Choices, known_settings
 from metamae.core.registry import did_you_mean
 from metamae.errors import ConfigError
 from metamae.evaluation.probes import EVALUATIONS
@@ -16,6 +15,7 @@ from metamae.layouts.base import Published
 from metamae.methods import METHODS
 from metamae.pretrained import Pretrained
 from metamae.representations import Features, embeddings, pca_features, raw_features
+from metamae.run.config import Choices, known_settings
 from metamae.verbs.pretrain import pretrain, untrained
 
 BASELINES = ("raw", "pca", "boosted_trees", "untrained")

@@ -20,7 +20,7 @@ Flag = Annotated[bool, Parameter(negative="")]
 
 def chosen(assignments: Names, **named: Any) -> dict[str, Any]:
     """Return the settings of a command line: those of --set, then the options that were given."""
-    from metamae.config import parse_assignments
+    from metamae.run.config import parse_assignments
 
     return parse_assignments(assignments or []) | {k: v for k, v in named.items() if v is not None}
 

@@ -69,7 +69,7 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
         skip_report: Do not write report.html into the folder of the run.
     """
     show_log()
-    from metamae.config import read_config_file
+    from metamae.run.config import read_config_file
     from metamae.training.settings import BUDGETS
     from metamae.verbs.pretrain import pretrain as plain
     from metamae.verbs.report import report_quietly

@@ -15,8 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from metamae.artifact import build_from
-from metamae.config import Config
 from metamae.core.atomic import make_folder, write_text_atomically
 from metamae.core.version import VERSION
 from metamae.embedding import Progress, Vectors
@@ -24,6 +22,8 @@ from metamae.errors import ArtifactError, ConfigError
 from metamae.evaluation.scoring.task import Array, Prediction, Task
 from metamae.finetuning.head import Head, Target
 from metamae.pretrained import Pretrained, pick_device
+from metamae.run.config import Config
+from metamae.run.folder import build_from
 from metamae.schema.schema import Schema
 from metamae.training.checkpoint import read_tensors, write_tensors
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metamae.config import Config
 from metamae.core.version import VERSION
 from metamae.portable.folder import bare_name
+from metamae.run.config import Config
 from metamae.schema.schema import Schema
 
 LEARNT = (

@@ -19,14 +19,14 @@ import tomli_w
 import torch
 from safetensors import SafetensorError
 
-from metamae.build import build_method
-from metamae.config import Config
 from metamae.core.version import VERSION
 from metamae.data.readers import READERS
 from metamae.errors import ArtifactError, ConfigError
 from metamae.methods.base import Method
 from metamae.model.backbone import Backbone
 from metamae.model.tokens import Batch, Step
+from metamae.run.build import build_method
+from metamae.run.config import Config
 from metamae.schema.schema import Schema
 from metamae.training.checkpoint import read_tensors, write_tensors
 

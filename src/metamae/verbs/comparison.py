@@ -5,12 +5,12 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from metamae import artifact
 from metamae.core.atomic import write_text_atomically
 from metamae.errors import ConfigError
 from metamae.pages.compare import Run, flatten, write_comparison
+from metamae.run.folder import read_metrics, read_results, read_run
 from metamae.verbs.outputs import check_out
-from metamae.verbs.report import KINDS, read_metrics, read_results
+from metamae.verbs.report import KINDS
 
 COMPARISON = "comparison.html"
 MOST_RUNS = 12
@@ -40,7 +40,7 @@ def compare(
     folders = [Path(run) for run in runs]
     found = []
     for name, folder in zip(_names(folders), folders, strict=True):
-        config, _ = artifact.read_run(folder)
+        config, _ = read_run(folder)
         text = config.to_toml()
         settings = flatten(tomllib.loads(text))
         found.append(Run(name, settings, read_metrics(folder), read_results(folder), text))

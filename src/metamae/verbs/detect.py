@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae import artifact
 from metamae.anomaly.alarm import Alarm
 from metamae.core.atomic import write_atomically
 from metamae.core.checks import check_at_least, check_between
@@ -20,6 +19,7 @@ from metamae.errors import ConfigError, DataError
 from metamae.evaluation.scoring.split import train_test
 from metamae.evaluation.scoring.task import Task
 from metamae.pretrained import Pretrained, load, read_sound
+from metamae.run.folder import fingerprint
 from metamae.verbs.detected import Detected
 from metamae.verbs.outputs import check_out
 from metamae.verbs.report import KINDS
@@ -231,8 +231,8 @@ def _notes(pretrained: Pretrained, records: Records, usual: Records, *, assumed:
     notes = []
     if assumed:
         notes.append(f"all training data of the run ({usual.source}) were taken to be normal")
-    mark = artifact.fingerprint(pretrained.records(usual), spec)
-    if mark == artifact.fingerprint(pretrained.records(records), spec):
+    mark = fingerprint(pretrained.records(usual), spec)
+    if mark == fingerprint(pretrained.records(records), spec):
         notes.append(
             "the samples that were scored are those that were taken to be normal: most were "
             "learnt from, so their scores are too low"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metamae import artifact
 from metamae.core.atomic import write_text_atomically
 from metamae.core.checks import check_at_least, check_between
 from metamae.core.registry import did_you_mean
@@ -21,6 +20,7 @@ from metamae.evaluation.scoring.verdict import Verdict, verdict
 from metamae.evaluation.split import TEST_SHARE, divide
 from metamae.pretrained import Pretrained, read_sound, take
 from metamae.representations import represent
+from metamae.run.folder import RESULTS, fingerprint
 
 log = logging.getLogger("metamae")
 
@@ -201,7 +201,7 @@ def notes_on(pretrained: Pretrained, test: Records) -> list[str]:
 
 def _seen(pretrained: Pretrained, records: Records) -> bool:
     """Whether the encoder learnt from these very samples, whatever their file is called."""
-    found = artifact.fingerprint(pretrained.records(records), pretrained.schema.modality)
+    found = fingerprint(pretrained.records(records), pretrained.schema.modality)
     return found == pretrained.config.data.get("fingerprint")
 
 
@@ -212,7 +212,7 @@ def _subject(finding: Mapping[str, Any]) -> tuple[str, str, bool]:
 
 def _remember(folder: Path, found: Assessment) -> None:
     """Put the findings into `results.json`, in the place of older ones on the same label."""
-    path = folder / artifact.RESULTS
+    path = folder / RESULTS
     new = found.to_dict()
     kept = []
     try:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from metamae.artifact import fingerprint
 from metamae.core.version import VERSION
 from metamae.data.columns.base import Column, Subset
 from metamae.data.columns.indexing import AllBut
@@ -17,6 +16,7 @@ from metamae.data.files import find_path, is_path
 from metamae.data.records import Records
 from metamae.data.shards import find_shards
 from metamae.pretrained import Pretrained
+from metamae.run.folder import fingerprint
 from metamae.training.checkpoint import digest
 from metamae.training.device import choose_precision
 from metamae.verbs.unfinished import KIND

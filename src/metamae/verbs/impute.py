@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from metamae import artifact
 from metamae.core.atomic import write_atomically
 from metamae.core.checks import check_at_least, check_one_of
 from metamae.core.version import VERSION
@@ -17,6 +16,7 @@ from metamae.imputation.filling import fill
 from metamae.imputation.holes import PATTERNS
 from metamae.imputation.writing import KINDS, write_filled
 from metamae.pretrained import Pretrained, load, read_sound
+from metamae.run.folder import fingerprint
 from metamae.verbs.outputs import check_out
 
 GUESSES = ("mean", "interpolation", "knn", "iterative")
@@ -118,7 +118,7 @@ def impute(
     notes = []
     if patterns:
         errors = check(pretrained, inputs, patterns=patterns, seed=seed)
-        mark = artifact.fingerprint(inputs, pretrained.schema.modality)
+        mark = fingerprint(inputs, pretrained.schema.modality)
         if mark == pretrained.config.data.get("fingerprint"):
             notes.append(
                 "the encoder saw these samples whole during pretraining, so its errors are too "

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from metamae.config import Choices, choose
 from metamae.core.atomic import write_text_atomically
 from metamae.data.bad_samples import Aside
 from metamae.data.columns.base import decodes
@@ -17,11 +16,12 @@ from metamae.errors import ArtifactError, DataError
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.mixture import Mixture
 from metamae.representations import raw_features
+from metamae.run.config import Choices, choose
+from metamae.run.screening import vet
 from metamae.schema.file import Declared, DeclaredField, read_schema_file
 from metamae.schema.guess import LABELS
 from metamae.schema.schema import Schema
 from metamae.suspicions import FEW_CLASSES, duplicates, identifiers, leaks, near_duplicates
-from metamae.vetting import vet
 
 LOOK_AT = 10_000  # samples from which shares are estimated
 DECODED_AT = 2_000  # the same where each is a file to be decoded

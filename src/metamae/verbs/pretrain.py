@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from metamae import artifact
-from metamae.config import Choices, Config, choose, resolve
 from metamae.core.checks import check_at_least
 from metamae.core.version import VERSION
 from metamae.data.bad_samples import Aside
@@ -24,7 +22,19 @@ from metamae.modalities.base import Modality
 from metamae.model.attention import kernel
 from metamae.model.tokens import Batch
 from metamae.pretrained import Pretrained, pick_device
-from metamae.resuming import check_same
+from metamae.run.config import Choices, Config, choose, resolve
+from metamae.run.folder import (
+    begin_run,
+    build_from,
+    claim,
+    fingerprint,
+    read_run,
+    read_set_aside,
+    save_model,
+    write_set_aside,
+)
+from metamae.run.resume import check_same
+from metamae.run.screening import MOST_LOOKED_AT, vet, without_samples
 from metamae.schema.file import read_schema_file
 from metamae.schema.schema import Schema
 from metamae.training.batches import Batches, read_good
@@ -32,7 +42,6 @@ from metamae.training.device import choose_precision
 from metamae.training.loop import Observer, Outcome, Run
 from metamae.training.order import blocks_of_records
 from metamae.training.settings import DEFAULT_STEPS, MOST_SAMPLES, TrainSettings
-from metamae.vetting import MOST_LOOKED_AT, vet, without_samples
 
 log = logging.getLogger("metamae")
 MOST_HELD_OUT = 1024
@@ -95,8 +104,8 @@ def pretrain(
     given = {**(declared.settings() if declared else {}), **(settings or {})}
     choices = choose(Choices(), given)
     where = pick_device(device)
-    going_on = folder is not None and artifact.claim(folder, overwrite=overwrite, resume=resume)
-    began = artifact.read_run(folder) if going_on and folder is not None else None
+    going_on = folder is not None and claim(folder, overwrite=overwrite, resume=resume)
+    began = read_run(folder) if going_on and folder is not None else None
     if began is not None:
         skip_bad = int(began[0].data["skip_bad"])
         choices = replace(choices, reader=began[0].reader, settings=began[0].settings)
@@ -105,7 +114,7 @@ def pretrain(
     aside = Aside(skip_bad, list(records.aside))
     if began is not None and folder is not None:
         config, known = began
-        aside.add_new(artifact.read_set_aside(folder))
+        aside.add_new(read_set_aside(folder))
         records = without_samples(records, config.data["set_aside"])
         check_same(config, known, records, given, ignore)
     else:
@@ -114,10 +123,10 @@ def pretrain(
     for note in known.notes:
         log.info("%s", note)
     batches, held_out = _batches(records, config, known.modality, aside)
-    method = artifact.build_from(config, known.modality).to(where)
+    method = build_from(config, known.modality).to(where)
     if folder is not None and not going_on:
         # Now that nothing about settings and data can be refused any more.
-        artifact.begin_run(folder, config, known)
+        begin_run(folder, config, known)
     _tell_aside(folder, aside)
     run = Run(
         method,
@@ -156,7 +165,7 @@ def untrained(
     """
     choices, where = choose(Choices(), settings or {}), pick_device(device)
     _, config, known = _plan(choices.read(data), choices, ignore, where, Aside(0))
-    method = artifact.build_from(config, known.modality).to(where)
+    method = build_from(config, known.modality).to(where)
     return Pretrained(method.eval(), known, config, finished=False)
 
 
@@ -180,7 +189,7 @@ def _train(run: Run, folder: Path | None, observe: Observer | None, aside: Aside
         _tell_aside(folder, aside)
     if folder is not None:
         finished = outcome.interrupted is None
-        artifact.save_model(folder, run.method, step=outcome.progress.step, finished=finished)
+        save_model(folder, run.method, step=outcome.progress.step, finished=finished)
     return outcome
 
 
@@ -209,7 +218,7 @@ def _plan(
             "held_out": held_out,
             "skip_bad": aside.most,
             "set_aside": aside.samples,
-            "fingerprint": artifact.fingerprint(records, schema.modality),
+            "fingerprint": fingerprint(records, schema.modality),
         },
         version=VERSION,
     )
@@ -237,7 +246,7 @@ def _tell_aside(folder: Path | None, aside: Aside) -> None:
     if folder is None:
         log.warning("%d bad samples were set aside: %s", len(aside.found), aside.found[0])
         return
-    path = artifact.write_set_aside(folder, aside.found)
+    path = write_set_aside(folder, aside.found)
     log.warning("%d bad samples were set aside; %s lists them", len(aside.found), path)
 
 

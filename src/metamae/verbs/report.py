@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from metamae import artifact
 from metamae.core.atomic import write_text_atomically
 from metamae.core.checks import check_at_least, check_one_of
 from metamae.core.version import VERSION
@@ -25,12 +24,13 @@ from metamae.pages.form import Seen
 from metamae.pages.layout import WAYS, Colour, Layout, colour_by, lay_out
 from metamae.pages.page import EXTREMES, Material, Points, write_page
 from metamae.pretrained import Pretrained, load, read_sound
+from metamae.run.folder import fingerprint, read_metrics, read_results
+from metamae.run.screening import without_samples
 from metamae.schema.guess import LABELS
 from metamae.verbs.describe import facts_of, fields_of
 from metamae.verbs.display import see_partly, see_whole
 from metamae.verbs.outputs import check_out
 from metamae.verbs.pretrain import split
-from metamae.vetting import without_samples
 
 log = logging.getLogger("metamae")
 
@@ -160,33 +160,6 @@ def report_quietly(pretrained: Pretrained, data: Any, folder: Path) -> Path | No
     return None
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Read what a run logged, without lines that a crash cut off."""
-    lines = []
-    for text in _text(folder / artifact.METRICS).splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict):
-            lines.append(line)
-    return lines
-
-
-def read_results(folder: Path) -> list[dict[str, Any]]:
-    """Read what `evaluate` found; nothing, and a warning, where it is damaged."""
-    path = folder / artifact.RESULTS
-    text = _text(path)
-    if not text:
-        return []
-    try:
-        entries = json.loads(text)
-        return [entry for entry in entries if entry["verdicts"] and entry["results"]]
-    except (ValueError, KeyError, TypeError):
-        log.warning("%s is damaged and was left out", path)
-        return []
-
-
 def versions(pretrained: Pretrained) -> dict[str, str]:
     """Return the versions of what made the run and the page."""
     return {
@@ -195,13 +168,6 @@ def versions(pretrained: Pretrained) -> dict[str, str]:
         "Python": platform.python_version(),
         **{name: version_of(name) for name in LIBRARIES},
     }
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
 
 
 def _folder(run: str | Path | Pretrained, folder: str | Path | None) -> Path:
@@ -247,7 +213,7 @@ def _held_out(pretrained: Pretrained, records: Records) -> Index | None:
     inputs = pretrained.records(known)
     if len(inputs) != data["samples"]:
         return None
-    if artifact.fingerprint(inputs, pretrained.schema.modality) != data["fingerprint"]:
+    if fingerprint(inputs, pretrained.schema.modality) != data["fingerprint"]:
         return None
     _, held_out = split(inputs, int(data["held_out"]), pretrained.config.seed)
     assert held_out.index is not None

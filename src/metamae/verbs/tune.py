@@ -19,8 +19,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from metamae import artifact
-from metamae.config import Choices, choose
 from metamae.core.atomic import write_text_atomically
 from metamae.core.checks import check_at_least, check_between
 from metamae.core.extras import require
@@ -28,12 +26,14 @@ from metamae.data.bad_samples import Aside
 from metamae.data.records import Records
 from metamae.errors import TrainingError
 from metamae.pretrained import Pretrained
+from metamae.run.config import Choices, choose
+from metamae.run.folder import TUNING, claim
+from metamae.run.screening import vet
 from metamae.schema.file import read_schema_file
 from metamae.training.loop import Observer, Outcome
 from metamae.training.settings import TrainSettings
 from metamae.verbs.pretrain import FEWEST_TO_HOLD_OUT, pretrain, search_limits
 from metamae.verbs.short_runs import NO_BUDGET, ShortRuns, Trial, budget, override, search_space
-from metamae.vetting import vet
 
 log = logging.getLogger("metamae")
 
@@ -74,7 +74,7 @@ class Tuned:
             "used": dict(self.used),
             "trials": [asdict(trial) for trial in self.trials],
         }
-        write_text_atomically(folder / artifact.TUNING, json.dumps(document, indent=1) + "\n")
+        write_text_atomically(folder / TUNING, json.dumps(document, indent=1) + "\n")
 
 
 def pretrain_tuned(
@@ -115,7 +115,7 @@ def pretrain_tuned(
     if resume and (folder is None or overwrite):
         return pretrain(data, folder, settings=settings, **running)  # which says what is wrong
     # Before the trials: a folder that is taken would waste them.
-    if folder is not None and artifact.claim(folder, overwrite=overwrite, resume=resume):
+    if folder is not None and claim(folder, overwrite=overwrite, resume=resume):
         log.info("nothing is tuned: the run in %s goes on with its own settings", folder)
         # Its budget is what the trials left of the one that is asked for.
         own = override(settings or {}, NO_BUDGET)

@@ -10,7 +10,6 @@ from typing import Any
 
 import tomli_w
 
-from metamae.build import SIZES, Network, auto_size
 from metamae.core.checks import check_at_least, check_one_of
 from metamae.core.registry import did_you_mean
 from metamae.data.readers import READERS, pick, read
@@ -19,6 +18,7 @@ from metamae.errors import ArtifactError, ConfigError
 from metamae.masking import MASKINGS
 from metamae.methods import METHODS
 from metamae.modalities.base import Modality
+from metamae.run.build import SIZES, Network, auto_size
 from metamae.schema.schema import KINDS, Schema, infer_schema, modality_settings
 from metamae.training.settings import DEFAULT_STEPS, TrainSettings, auto_batch_size
 

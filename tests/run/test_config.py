@@ -6,8 +6,11 @@ from dataclasses import asdict
 import pytest
 
 from cases import case
-from metamae.build import SIZES
-from metamae.config import (
+from metamae.errors import ArtifactError, ConfigError
+from metamae.masking import MASKINGS
+from metamae.methods import METHODS
+from metamae.run.build import SIZES
+from metamae.run.config import (
     SECTIONS,
     Choices,
     Config,
@@ -17,9 +20,6 @@ from metamae.config import (
     read_config_file,
     resolve,
 )
-from metamae.errors import ArtifactError, ConfigError
-from metamae.masking import MASKINGS
-from metamae.methods import METHODS
 from metamae.training.settings import TrainSettings, auto_batch_size
 
 
@@ -150,7 +150,7 @@ def test_mistakes_are_refused(settings, rule):
 def test_ambiguous_names_must_name_their_section(monkeypatch):
     known = known_settings(Choices())
     twice = {**known, "method": {**known["method"], "lr": 1}}
-    monkeypatch.setattr("metamae.config.known_settings", lambda choices: twice)
+    monkeypatch.setattr("metamae.run.config.known_settings", lambda choices: twice)
     rule = (
         r"Setting 'lr' must name its section; it stands in method and train\. method\.lr would do"
     )

@@ -1,6 +1,7 @@
 """A run as a folder of plain data: config.toml, schema.json, model.safetensors and logs."""
 
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,8 +11,6 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 
-from metamae.build import build_method
-from metamae.config import Config
 from metamae.core.atomic import make_folder, write_text_atomically
 from metamae.data.bad_samples import Bad
 from metamae.data.columns.base import Index
@@ -19,8 +18,12 @@ from metamae.data.records import Records
 from metamae.errors import ArtifactError, ConfigError
 from metamae.methods.base import Method
 from metamae.modalities.base import Modality
+from metamae.run.build import build_method
+from metamae.run.config import Config
 from metamae.schema.schema import Schema
 from metamae.training.checkpoint import digest, read_tensors, write_tensors
+
+log = logging.getLogger("metamae")
 
 CONFIG, SCHEMA, MODEL = "config.toml", "schema.json", "model.safetensors"
 METRICS, RESULTS, CHECKPOINTS = "metrics.jsonl", "results.json", "checkpoints"
@@ -217,3 +220,37 @@ def read_set_aside(folder: Path) -> list[Bad]:
             f"{path} must be the list of samples that this run set aside; got: {error}. Remove it "
             f"to go on without."
         ) from error
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Read what a run logged, without lines that a crash cut off."""
+    lines = []
+    for text in _text(folder / METRICS).splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict):
+            lines.append(line)
+    return lines
+
+
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """Read what `evaluate` found; nothing, and a warning, where it is damaged."""
+    path = folder / RESULTS
+    text = _text(path)
+    if not text:
+        return []
+    try:
+        entries = json.loads(text)
+        return [entry for entry in entries if entry["verdicts"] and entry["results"]]
+    except (ValueError, KeyError, TypeError):
+        log.warning("%s is damaged and was left out", path)
+        return []
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

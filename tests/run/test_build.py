@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from cases import NETWORK, build, case, read, rng
-from metamae.build import SIZES, Network, auto_size, build_method, step_cost
 from metamae.errors import ConfigError
+from metamae.run.build import SIZES, Network, auto_size, build_method, step_cost
 
 
 def test_parts_are_put_together():

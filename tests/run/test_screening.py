@@ -13,8 +13,8 @@ from metamae.data.bad_samples import LISTED, Aside
 from metamae.data.columns.decoded import Decoded
 from metamae.data.records import Records
 from metamae.errors import DataError, TrainingError
+from metamae.run.screening import look_through, vet, without_samples
 from metamae.schema.schema import infer_schema
-from metamae.vetting import look_through, vet, without_samples
 
 
 def series(num=30, bad=()):
@@ -121,7 +121,7 @@ def test_a_process_that_is_ended_is_named(tmp_path):
 def test_the_search_ends_in_time_and_says_so(tmp_path, workers, caplog, monkeypatch):
     spec = infer_schema(files(tmp_path, [])).modality
     records = files(tmp_path, [70], num=100)
-    monkeypatch.setattr("metamae.vetting.PATIENCE", 0.0)
+    monkeypatch.setattr("metamae.run.screening.PATIENCE", 0.0)
     aside = Aside(1)
     with caplog.at_level(logging.INFO, "metamae"):
         look_through(spec, records, aside, 100, seconds=0.0, workers=workers)
@@ -143,7 +143,7 @@ def test_slow_files_are_few_when_time_is_up(tmp_path, caplog, monkeypatch):
         return decode(path)
 
     records["X"].decode = slow
-    monkeypatch.setattr("metamae.vetting.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("metamae.run.screening.time", SimpleNamespace(monotonic=lambda: now[0]))
     with caplog.at_level(logging.INFO, "metamae"):
         look_through(spec, records, Aside(), 100, seconds=20.0)
     assert now[0] == 24
@@ -160,7 +160,7 @@ def test_a_bad_recording_counts_once_for_all_its_windows(bad, large, monkeypatch
     for n in bad:
         rows[n][:] = np.inf
     if large:
-        monkeypatch.setattr("metamae.vetting.AT_ONCE", 1)
+        monkeypatch.setattr("metamae.run.screening.AT_ONCE", 1)
     aside = Aside(len(bad))
     records = Records({"X": rows}, "x")
     assert len(spec.unfold(records)[0]) > 1000
@@ -179,7 +179,7 @@ def test_large_samples_are_read_few_at_a_time(monkeypatch):
         return batch(self, records, index)
 
     monkeypatch.setattr(type(spec), "batch", noted)
-    monkeypatch.setattr("metamae.vetting.AT_ONCE", 7 * 4 * 2 * 16 + 3)
+    monkeypatch.setattr("metamae.run.screening.AT_ONCE", 7 * 4 * 2 * 16 + 3)
     look_through(spec, records, Aside(), 100)
     assert sizes == [1] + 14 * [7] + [1]
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from metamae import artifact
-from metamae.config import Choices, Config, choose
 from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
+from metamae.run.config import Choices, Config, choose
+from metamae.run.folder import fingerprint
 from metamae.schema.schema import KINDS, Schema
 
 
@@ -38,7 +38,7 @@ def check_same(
             f"samples instead of {expected}. Resume with the same data, or start a new run."
         )
     spec = schema.modality
-    if artifact.fingerprint(records, spec) != config.data.get("fingerprint"):
+    if fingerprint(records, spec) != config.data.get("fingerprint"):
         raise DataError(
             f"{records.source} must be the data that the run began with; it has as many samples "
             f"as {config.data['source']} had, but other values. Resume with the same data, or "

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from command import TINY, metamae, pretrain, refused
 from metamae import load
-from metamae.artifact import WRITTEN, claim, read_run
 from metamae.errors import ArtifactError
+from metamae.run.folder import WRITTEN, claim, read_run
 from metamae.training.checkpoint import read_tensors
 
 OTHER = ("schema.json", "config.toml", "model.safetensors")
