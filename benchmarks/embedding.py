@@ -28,8 +28,8 @@ import torch
 
 from metamae import embed, pretrain
 from metamae.data.readers import read
+from metamae.encoder.pretrained import Pretrained
 from metamae.model.tokens import Batch
-from metamae.pretrained import Pretrained
 
 CANDIDATES = (512, 1024, 2048, 4096, 8192)
 FEW = 1024  # samples that the encoder alone is timed on

@@ -24,12 +24,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
+from metamae.encoder.pretrained import Pretrained
+from metamae.encoder.representations import embeddings, raw_features
 from metamae.evaluation.probes import EVALUATIONS
 from metamae.evaluation.probes.base import judge
 from metamae.evaluation.split import Division, divide
 from metamae.pocket import POCKET
-from metamae.pretrained import Pretrained
-from metamae.representations import embeddings, raw_features
 from metamae.run.config import Choices, choose
 from metamae.verbs.pretrain import num_held_out, pretrain, split, untrained
 from metamae.verbs.short_runs import COMPONENTS, HOLDOUT, MOST_JUDGED, kept, override, search_space

@@ -8,7 +8,7 @@ import torch
 
 from cases import CASES, build, case, read
 from metamae.attribution import SHARES, attribute, features_without
-from metamae.pretrained import Pretrained
+from metamae.encoder.pretrained import Pretrained
 from metamae.run.config import Choices, resolve
 
 

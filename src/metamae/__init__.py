@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metamae.data.records import Records as Records
+    from metamae.encoder.pretrained import Pretrained as Pretrained
+    from metamae.encoder.pretrained import from_pretrained as from_pretrained
+    from metamae.encoder.pretrained import load as load
     from metamae.errors import ArtifactError as ArtifactError
     from metamae.errors import ConfigError as ConfigError
     from metamae.errors import DataError as DataError
@@ -21,9 +24,6 @@ if TYPE_CHECKING:
     from metamae.estimator import Embedder as Embedder
     from metamae.finetuning.finetuned import Finetuned as Finetuned
     from metamae.finetuning.finetuned import load_finetuned as load_finetuned
-    from metamae.pretrained import Pretrained as Pretrained
-    from metamae.pretrained import from_pretrained as from_pretrained
-    from metamae.pretrained import load as load
     from metamae.verbs.attribute import attribute_tokens as attribute_tokens
     from metamae.verbs.demo import demo as demo
     from metamae.verbs.detect import detect as detect
@@ -45,9 +45,9 @@ _HOME = {
     "MetaMAEError": "errors",
     "TrainingError": "errors",
     "Embedder": "estimator",
-    "Pretrained": "pretrained",
-    "from_pretrained": "pretrained",
-    "load": "pretrained",
+    "Pretrained": "encoder.pretrained",
+    "from_pretrained": "encoder.pretrained",
+    "load": "encoder.pretrained",
     "Records": "data.records",
     "attribute_tokens": "verbs.attribute",
     "demo": "verbs.demo",

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metamae.hiding import mask_of
+from metamae.encoder.masked_prediction import mask_of
+from metamae.encoder.pretrained import Pretrained
 from metamae.model.backbone import pool, pool_regions
 from metamae.model.decoder import spread_out
 from metamae.model.tokens import Batch, Tokens
-from metamae.pretrained import Pretrained
 
 Floats = NDArray[np.float64]
 Answer = Callable[[NDArray[np.float32]], Floats]

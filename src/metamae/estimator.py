@@ -11,8 +11,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from metamae.data.readers import read
 from metamae.data.records import Records
+from metamae.encoder.pretrained import Pretrained
 from metamae.errors import DataError
-from metamae.pretrained import Pretrained
 from metamae.verbs.pretrain import pretrain
 
 

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from command import metamae, refused
-from metamae import embedding, load
+from metamae import load
+from metamae.encoder import embedding
 from metamae.verbs import embed as verb
 from metamae.verbs.unfinished import Unfinished
 

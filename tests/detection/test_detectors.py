@@ -12,8 +12,8 @@ from metamae.detection import DETECTORS
 from metamae.detection.base import Described, Detector, describe_tokens, strongest
 from metamae.detection.flow import Couplings
 from metamae.detection.memory import coreset
+from metamae.encoder.masked_prediction import predict_hidden
 from metamae.errors import ConfigError
-from metamae.hiding import predict_hidden
 
 every = pytest.mark.parametrize("name", DETECTORS.entries)
 QUICK = {"flow": {"steps": 3, "couplings": 2}, "reconstruction": {"draws": 1}}

@@ -6,7 +6,7 @@ import torch
 
 from cases import CASES, build, case, objects
 from metamae.data.records import Records
-from metamae.embedding import embed_samples
+from metamae.encoder.embedding import embed_samples
 from metamae.errors import ConfigError, TrainingError
 from metamae.evaluation.scoring.task import infer_task
 from metamae.finetuning import fit as module

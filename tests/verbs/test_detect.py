@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import walks
+from metamae.encoder.pretrained import load
 from metamae.errors import ArtifactError, ConfigError, DataError
-from metamae.pretrained import load
 from metamae.verbs.detect import detect
 
 RUNS = ["series", "table", "words", "images"]

@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from command import TINY, start
-from metamae import embed, embedding, load, pretrain
+from metamae import embed, load, pretrain
 from metamae.data.columns.base import Subset
 from metamae.data.readers import read
 from metamae.data.records import Records, sample_names
-from metamae.embedding import embed_parts, sections
+from metamae.encoder import embedding
+from metamae.encoder.embedding import embed_parts, sections
 from metamae.errors import ArtifactError, ConfigError, DataError
 from metamae.verbs.unfinished import Unfinished
 from metamae.verbs.vector_files import TokenVectors, npy_header

@@ -8,8 +8,8 @@ from command import TINY
 from conftest import walks
 from metamae import pretrain
 from metamae.data.records import Records
+from metamae.encoder.pretrained import load
 from metamae.errors import ArtifactError, ConfigError
-from metamae.pretrained import load
 from metamae.schema.schema import parts_of
 from metamae.verbs.detect import detect
 from metamae.verbs.strange_page import see_heated

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from metamae.core.registry import did_you_mean
+from metamae.encoder.pretrained import Pretrained
+from metamae.encoder.representations import Features, embeddings, pca_features, raw_features
 from metamae.errors import ConfigError
 from metamae.evaluation.probes import EVALUATIONS
 from metamae.evaluation.probes.base import Budget, judge
@@ -13,8 +15,6 @@ from metamae.evaluation.scoring.result import Judgement
 from metamae.evaluation.split import Division, divide
 from metamae.layouts.base import Published
 from metamae.methods import METHODS
-from metamae.pretrained import Pretrained
-from metamae.representations import Features, embeddings, pca_features, raw_features
 from metamae.run.config import Choices, known_settings
 from metamae.verbs.pretrain import pretrain, untrained
 

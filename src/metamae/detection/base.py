@@ -13,15 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metamae.alike import micro_batches
 from metamae.data.columns.base import Index
 from metamae.data.records import Records
-from metamae.embedding import MULTIPLE
+from metamae.encoder.embedding import MULTIPLE, micro_batches
+from metamae.encoder.pretrained import Pretrained
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.slots import find_slots
 from metamae.model.backbone import Backbone
 from metamae.model.tokens import Batch, Tokens
-from metamae.pretrained import Pretrained
 
 Floats = NDArray[np.float64]
 

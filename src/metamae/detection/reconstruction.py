@@ -23,9 +23,9 @@ from metamae.detection.base import (
     means,
     strongest,
 )
-from metamae.hiding import check_reconstructs, predict_hidden, turns
+from metamae.encoder.masked_prediction import check_reconstructs, predict_hidden, turns
+from metamae.encoder.pretrained import Pretrained
 from metamae.model.tokens import Batch, Tokens
-from metamae.pretrained import Pretrained
 
 SMALLEST = 1e-6  # spread of a place that is always predicted alike
 

@@ -17,11 +17,11 @@ from safetensors import SafetensorError
 
 from metamae.core.atomic import make_folder, write_text_atomically
 from metamae.core.version import VERSION
-from metamae.embedding import Progress, Vectors
+from metamae.encoder.embedding import Progress, Vectors
+from metamae.encoder.pretrained import Pretrained, pick_device
 from metamae.errors import ArtifactError, ConfigError
 from metamae.evaluation.scoring.task import Array, Prediction, Task
 from metamae.finetuning.head import Head, Target
-from metamae.pretrained import Pretrained, pick_device
 from metamae.run.config import Config
 from metamae.run.folder import build_from
 from metamae.schema.schema import Schema

@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from metamae.data.columns.base import Index
 from metamae.data.records import Records
-from metamae.embedding import embed_samples
+from metamae.encoder.embedding import embed_samples
 from metamae.errors import ConfigError, TrainingError
 from metamae.evaluation.scoring.task import Array, Task
 from metamae.finetuning.adapters import choose_trained, merge

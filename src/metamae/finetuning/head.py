@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metamae.embedding import Vectors
+from metamae.encoder.embedding import Vectors
 from metamae.evaluation.scoring.metrics import primary
 from metamae.evaluation.scoring.task import Array, Prediction, Task
 from metamae.model.transformer import drop

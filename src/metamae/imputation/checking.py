@@ -11,15 +11,15 @@ import numpy as np
 
 from metamae.data.columns.base import Array, Index
 from metamae.data.records import Records
+from metamae.encoder.masked_prediction import check_reconstructs
+from metamae.encoder.pretrained import Pretrained
 from metamae.errors import DataError
-from metamae.hiding import check_reconstructs
 from metamae.imputation.filling import fill
 from metamae.imputation.gaps import check_fillable, parts_of, refusal
 from metamae.imputation.guesses import Sheet, guess
 from metamae.imputation.holes import PATTERNS, Holes, Laid, lay_out, make_holes, punch
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.fields import given
-from metamae.pretrained import Pretrained
 
 MOST_REFERENCE = 2000  # samples that guesses are fitted on
 MOST_TESTED = 500  # samples that are filled for each pattern

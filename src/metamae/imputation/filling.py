@@ -17,8 +17,9 @@ from torch import Tensor
 
 from metamae.data.columns.base import Index, Stretches
 from metamae.data.records import Records
-from metamae.embedding import at_once, by_length
-from metamae.hiding import check_reconstructs, predict_hidden
+from metamae.encoder.embedding import at_once, by_length
+from metamae.encoder.masked_prediction import check_reconstructs, predict_hidden
+from metamae.encoder.pretrained import Pretrained
 from metamae.imputation.gaps import (
     Opened,
     check_fillable,
@@ -37,7 +38,6 @@ from metamae.modalities.grid.grid import Grid
 from metamae.modalities.mixture.fields import given
 from metamae.modalities.symbols.symbols import Symbols
 from metamae.modalities.table.table import Table
-from metamae.pretrained import Pretrained
 from metamae.training.batches import to_device
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metamae.embedding import Vectors, embed_samples
+from metamae.encoder.embedding import Vectors, embed_samples
 from metamae.errors import ArtifactError, ConfigError
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.mixture import MixtureTokenizer

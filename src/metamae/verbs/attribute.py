@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metamae.alike import micro_batches
 from metamae.attribution import SHARES, Answer, Floats, attribute
 from metamae.core.atomic import write_atomically
 from metamae.core.checks import check_at_least
 from metamae.data.records import Records, sample_names
+from metamae.encoder.embedding import micro_batches
+from metamae.encoder.labels import check_no_input
+from metamae.encoder.pretrained import Pretrained, read_sound, take
+from metamae.encoder.representations import embeddings
 from metamae.errors import ConfigError, DataError
 from metamae.evaluation.scoring.interval import mean_interval
 from metamae.evaluation.scoring.task import Array, labelled
 from metamae.evaluation.split import divide
-from metamae.pretrained import Pretrained, read_sound, take
-from metamae.representations import embeddings
-from metamae.verbs.evaluate import check_no_input
 from metamae.verbs.outputs import check_out
 
 

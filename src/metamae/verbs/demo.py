@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from metamae.core.atomic import make_folder
 from metamae.core.checks import check_at_least
 from metamae.data.records import Records
+from metamae.encoder.pretrained import Pretrained
 from metamae.evaluation.split import divide
 from metamae.pages.picture import MOST_SAMPLES, draw_reconstruction
-from metamae.pretrained import Pretrained
 from metamae.verbs.evaluate import Assessment, evaluate
 from metamae.verbs.pretrain import pretrain
 from metamae.verbs.report import report

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+from metamae.encoder.pretrained import Pretrained
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.mixture import Mixture
 from metamae.modalities.table.column import Measured
 from metamae.modalities.table.table import Table
-from metamae.pretrained import Pretrained
 
 MOST_FIELDS = 60  # that are listed
 MOST_CATEGORIES = 6  # of a column that are named

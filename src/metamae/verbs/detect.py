@@ -15,10 +15,10 @@ from metamae.data.columns.base import Index
 from metamae.data.records import Records, sample_names
 from metamae.detection import DETECTORS
 from metamae.detection.base import Detector
+from metamae.encoder.pretrained import Pretrained, load, read_sound
 from metamae.errors import ConfigError, DataError
 from metamae.evaluation.scoring.split import train_test
 from metamae.evaluation.scoring.task import Task
-from metamae.pretrained import Pretrained, load, read_sound
 from metamae.run.folder import fingerprint
 from metamae.verbs.detected import Detected
 from metamae.verbs.outputs import check_out

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from metamae.core.version import VERSION
 from metamae.data.columns.base import Index
 from metamae.data.records import Records
-from metamae.pretrained import Pretrained
+from metamae.encoder.pretrained import Pretrained
 from metamae.verbs.spotting import Finding, heat_of
 
 

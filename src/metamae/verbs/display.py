@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metamae.data.columns.base import Array, Index
 from metamae.data.records import Records
+from metamae.encoder.pretrained import Pretrained
 from metamae.methods.base import Reconstruction
 from metamae.modalities.base import Modality
 from metamae.modalities.grid.grid import Grid
@@ -24,7 +25,6 @@ from metamae.modalities.table.table import Table, TableTokenizer
 from metamae.model.tokenizer import Tokenizer
 from metamae.model.tokens import Batch
 from metamae.pages.form import Form, Guess, Sample, Seen
-from metamae.pretrained import Pretrained
 from metamae.training.batches import to_device
 
 AT_ONCE = 64  # samples that are read at once

@@ -9,11 +9,11 @@ import numpy as np
 from metamae.core.checks import check_one_of
 from metamae.data.columns.base import Index
 from metamae.data.records import Records
-from metamae.embedding import Part, Progress, Vectors, embed_parts
+from metamae.encoder.embedding import Part, Progress, Vectors, embed_parts
+from metamae.encoder.identity import identity_of
+from metamae.encoder.pretrained import Pretrained, read_sound, take
 from metamae.errors import ConfigError
-from metamae.pretrained import Pretrained, read_sound, take
 from metamae.training.device import PRECISIONS
-from metamae.verbs.identity import identity_of
 from metamae.verbs.outputs import check_out
 from metamae.verbs.unfinished import Unfinished
 from metamae.verbs.vector_files import WRITERS, Held, TokenVectors

@@ -9,18 +9,17 @@ from typing import Any
 
 from metamae.core.atomic import write_text_atomically
 from metamae.core.checks import check_at_least, check_between
-from metamae.core.registry import did_you_mean
 from metamae.core.version import VERSION
-from metamae.data.records import Records
-from metamae.errors import ArtifactError, DataError
+from metamae.encoder.labels import check_no_input, notes_on
+from metamae.encoder.pretrained import Pretrained, read_sound, take
+from metamae.encoder.representations import represent
+from metamae.errors import ArtifactError
 from metamae.evaluation.probes import EVALUATIONS
 from metamae.evaluation.probes.base import Budget, judge
 from metamae.evaluation.scoring.result import Judgement
 from metamae.evaluation.scoring.verdict import Verdict, verdict
 from metamae.evaluation.split import TEST_SHARE, divide
-from metamae.pretrained import Pretrained, read_sound, take
-from metamae.representations import represent
-from metamae.run.folder import RESULTS, fingerprint
+from metamae.run.folder import RESULTS
 
 log = logging.getLogger("metamae")
 
@@ -169,40 +168,6 @@ def evaluate(  # noqa: PLR0913  # one argument per choice of the user
     if not isinstance(run, Pretrained):
         _remember(Path(run), found)
     return found
-
-
-def check_no_input(pretrained: Pretrained, names: list[str]) -> None:
-    """Raise DataError if a label is none, or was an input of the encoder."""
-    inputs = pretrained.schema.modality.columns
-    for name in names:
-        if name in inputs:
-            raise DataError(
-                f"Label {name!r} must not have been an input of the encoder; it was, so every "
-                f"score would be too good. Pretrain again with --ignore {name}."
-            )
-    if not names or not all(names):
-        raise DataError(f"Evaluate.label must name a field; got {names}.{did_you_mean('', inputs)}")
-
-
-def notes_on(pretrained: Pretrained, test: Records) -> list[str]:
-    """Say what a reader should know of a run that is tested on some samples."""
-    notes = []
-    if _seen(pretrained, test):
-        notes.append(
-            "the encoder saw the test samples during pretraining, without their labels; a test "
-            "file of its own (--test) would be stricter"
-        )
-    if pretrained.adapted:
-        notes.append("embeddings are those after the inner step")
-    if not pretrained.finished:
-        notes.append("the run was interrupted before its budget was used")
-    return notes
-
-
-def _seen(pretrained: Pretrained, records: Records) -> bool:
-    """Whether the encoder learnt from these very samples, whatever their file is called."""
-    found = fingerprint(pretrained.records(records), pretrained.schema.modality)
-    return found == pretrained.config.data.get("fingerprint")
 
 
 def _subject(finding: Mapping[str, Any]) -> tuple[str, str, bool]:

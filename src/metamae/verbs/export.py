@@ -13,12 +13,12 @@ from typing import Any
 from metamae.core.checks import check_one_of
 from metamae.core.extras import require
 from metamae.core.version import VERSION
+from metamae.encoder.portable import check_free, write_folder
+from metamae.encoder.pretrained import Pretrained, take
 from metamae.errors import ConfigError
 from metamae.portable.archive import pickled_entries
-from metamae.portable.folder import check_free, write_folder
 from metamae.portable.inputs import Samples, look_at
 from metamae.portable.program import check, described, trace
-from metamae.pretrained import Pretrained, take
 
 log = logging.getLogger("metamae")
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from metamae.core.checks import check_at_least
+from metamae.encoder.labels import check_no_input
+from metamae.encoder.pretrained import Pretrained, read_sound, take
+from metamae.encoder.representations import represent
 from metamae.episodes import MOST_ADAPTED, Floats, Sampler, accuracy, prepare
 from metamae.errors import DataError
 from metamae.evaluation.scoring.interval import mean_interval
 from metamae.evaluation.scoring.task import infer_task
-from metamae.pretrained import Pretrained, read_sound, take
-from metamae.representations import represent
-from metamae.verbs.evaluate import check_no_input
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,10 @@ from metamae.core.atomic import write_atomically, write_text_atomically
 from metamae.core.checks import check_at_least, check_between
 from metamae.core.version import VERSION
 from metamae.data.records import Records, sample_names
-from metamae.embedding import Progress
+from metamae.encoder.embedding import Progress
+from metamae.encoder.labels import check_no_input, notes_on
+from metamae.encoder.pretrained import Pretrained, load, read_sound
+from metamae.encoder.representations import embeddings, raw_features
 from metamae.errors import ConfigError, DataError
 from metamae.evaluation.probes import EVALUATIONS
 from metamae.evaluation.probes.base import Labelled
@@ -25,9 +28,6 @@ from metamae.finetuning.finetuned import Finetuned, Predicted, load_finetuned
 from metamae.finetuning.fit import Fitted, Labels, Observer, fit
 from metamae.finetuning.settings import FitSettings
 from metamae.finetuning.writing import KINDS, write_predictions
-from metamae.pretrained import Pretrained, load, read_sound
-from metamae.representations import embeddings, raw_features
-from metamae.verbs.evaluate import check_no_input, notes_on
 from metamae.verbs.outputs import check_out
 
 

@@ -11,11 +11,11 @@ from metamae.core.checks import check_at_least, check_one_of
 from metamae.core.version import VERSION
 from metamae.data.columns.base import Array
 from metamae.data.records import Records
+from metamae.encoder.pretrained import Pretrained, load, read_sound
 from metamae.imputation.checking import Error, check
 from metamae.imputation.filling import fill
 from metamae.imputation.holes import PATTERNS
 from metamae.imputation.writing import KINDS, write_filled
-from metamae.pretrained import Pretrained, load, read_sound
 from metamae.run.folder import fingerprint
 from metamae.verbs.outputs import check_out
 

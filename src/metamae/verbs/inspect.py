@@ -12,10 +12,10 @@ from metamae.core.atomic import write_text_atomically
 from metamae.data.bad_samples import Aside
 from metamae.data.columns.base import decodes
 from metamae.data.records import Records
+from metamae.encoder.representations import raw_features
 from metamae.errors import ArtifactError, DataError
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.mixture import Mixture
-from metamae.representations import raw_features
 from metamae.run.config import Choices, choose
 from metamae.run.screening import vet
 from metamae.schema.file import Declared, DeclaredField, read_schema_file

@@ -17,11 +17,11 @@ from metamae.core.version import VERSION
 from metamae.data.bad_samples import Aside
 from metamae.data.columns.indexing import AllBut
 from metamae.data.records import Records
+from metamae.encoder.pretrained import Pretrained, pick_device
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.base import Modality
 from metamae.model.attention import kernel
 from metamae.model.tokens import Batch
-from metamae.pretrained import Pretrained, pick_device
 from metamae.run.config import Choices, Config, choose, resolve
 from metamae.run.folder import (
     begin_run,

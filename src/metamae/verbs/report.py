@@ -17,13 +17,13 @@ from metamae.core.checks import check_at_least, check_one_of
 from metamae.core.version import VERSION
 from metamae.data.columns.base import Index, decodes
 from metamae.data.records import Records, sample_names
-from metamae.embedding import Progress
+from metamae.encoder.embedding import Progress
+from metamae.encoder.pretrained import Pretrained, load, read_sound
 from metamae.errors import ConfigError, DataError, MetaMAEError
 from metamae.pages import thumb
 from metamae.pages.form import Seen
 from metamae.pages.layout import WAYS, Colour, Layout, colour_by, lay_out
 from metamae.pages.page import EXTREMES, Material, Points, write_page
-from metamae.pretrained import Pretrained, load, read_sound
 from metamae.run.folder import fingerprint, read_metrics, read_results
 from metamae.run.screening import without_samples
 from metamae.schema.guess import LABELS

@@ -16,10 +16,10 @@ from metamae.core.checks import check_at_least
 from metamae.core.registry import did_you_mean
 from metamae.data.columns.base import Index
 from metamae.data.records import Records, sample_names
+from metamae.encoder.identity import identity_of
+from metamae.encoder.pretrained import Pretrained, load, read_sound
 from metamae.errors import ArtifactError, ConfigError, DataError
 from metamae.evaluation.neighbours import Space, Vectors, nearest
-from metamae.pretrained import Pretrained, load, read_sound
-from metamae.verbs.identity import identity_of
 from metamae.verbs.outputs import check_out
 
 log = logging.getLogger("metamae")

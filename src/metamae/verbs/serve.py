@@ -17,9 +17,9 @@ from metamae.core.checks import check_at_least, check_between
 from metamae.core.extras import require
 from metamae.core.version import VERSION
 from metamae.data.records import Records
-from metamae.embedding import READ, Progress, Vectors, by_length
+from metamae.encoder.embedding import READ, Progress, Vectors, by_length
+from metamae.encoder.pretrained import Pretrained, take
 from metamae.errors import ConfigError, DataError
-from metamae.pretrained import Pretrained, take
 from metamae.verbs.merging import Merging
 from metamae.verbs.wire import JSON, NPY, Refusal, read_samples, write_vectors
 

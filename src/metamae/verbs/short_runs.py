@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from metamae.data.records import Records
+from metamae.encoder.pretrained import Pretrained
+from metamae.encoder.representations import Features, embeddings, raw_features
 from metamae.errors import MetaMAEError, TrainingError
 from metamae.modalities.grid.grid import Grid
 from metamae.modalities.grid.planning import USUAL_TOKENS, num_tokens
-from metamae.pretrained import Pretrained
-from metamae.representations import Features, embeddings, raw_features
 from metamae.run.config import Choices
 from metamae.training.settings import BUDGETS, DEFAULT_STEPS
 from metamae.verbs.pretrain import num_held_out, pretrain, split, total_steps, untrained

@@ -14,10 +14,10 @@ from metamae.anomaly.raw import RawDetectors
 from metamae.data.columns.base import Index
 from metamae.data.records import Records
 from metamae.detection.base import Described, Detector, Floats, describe_tokens, places_of
+from metamae.encoder.pretrained import Pretrained
+from metamae.encoder.representations import raw_features
 from metamae.errors import ConfigError
 from metamae.model.tokens import Batch
-from metamae.pretrained import Pretrained
-from metamae.representations import raw_features
 from metamae.training.batches import to_device
 
 MOST_LEARNT = 2**18  # tokens of normal samples that are described for a detector to learn from

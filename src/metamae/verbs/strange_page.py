@@ -10,6 +10,7 @@ from metamae.core.atomic import write_text_atomically
 from metamae.data.columns.base import Array
 from metamae.data.records import Records
 from metamae.detection.base import collect
+from metamae.encoder.pretrained import Pretrained
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.mixture import Mixture, MixtureTokenizer
 from metamae.modalities.mixture.slots import find_slots
@@ -19,7 +20,6 @@ from metamae.model.tokenizer import Tokenizer
 from metamae.model.tokens import Batch
 from metamae.pages.form import Heated
 from metamae.pages.strange import Odd, Scored, Strange, write_strange
-from metamae.pretrained import Pretrained
 from metamae.verbs.detected import Detected, table_of
 from metamae.verbs.display import form_of
 from metamae.verbs.report import versions

@@ -24,8 +24,8 @@ from metamae.core.checks import check_at_least, check_between
 from metamae.core.extras import require
 from metamae.data.bad_samples import Aside
 from metamae.data.records import Records
+from metamae.encoder.pretrained import Pretrained
 from metamae.errors import TrainingError
-from metamae.pretrained import Pretrained
 from metamae.run.config import Choices, choose
 from metamae.run.folder import TUNING, claim
 from metamae.run.screening import vet

@@ -20,13 +20,12 @@ import numpy as np
 
 from metamae.core.atomic import make_folder, write_text_atomically
 from metamae.data.columns.base import Index
-from metamae.embedding import Part
+from metamae.encoder.embedding import Part
+from metamae.encoder.identity import KIND, TOKENS
 from metamae.errors import ArtifactError
 from metamae.verbs.vector_files import HEADER, npy_header
 
 STATE, ROWS, COUNTS, WHOLE, LOCK = "state.json", "vectors.npy", "counts", "whole", "lock"
-# The part of an identity that tells what a row is, and its value where that is a token.
-KIND, TOKENS = "--tokens", "True"
 _log = logging.getLogger("metamae")
 
 

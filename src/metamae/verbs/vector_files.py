@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from metamae.data.columns.base import Index
 from metamae.data.records import Records, sample_names
-from metamae.embedding import Vectors
+from metamae.encoder.embedding import Vectors
 
 HEADER = 128  # bytes of the header of an .npy file that holds float32 in up to three axes
 VALUES = 2**22  # numbers that are brought into columns at once: the rows of a row group

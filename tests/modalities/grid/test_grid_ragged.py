@@ -8,12 +8,12 @@ import torch
 
 from cases import NETWORK, build, objects
 from metamae.data.records import Records
-from metamae.embedding import embed_samples, embed_tokens
+from metamae.encoder.embedding import embed_samples, embed_tokens
+from metamae.encoder.representations import raw_features
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.grid.geometry import neighbours
 from metamae.modalities.grid.grid import Grid
 from metamae.model.positions import sincos
-from metamae.representations import raw_features
 
 
 def rows(*shapes, seed=0):

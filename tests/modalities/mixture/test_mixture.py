@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cases import build, case, objects, rng
 from metamae.data.records import Records
-from metamae.embedding import MULTIPLE as EMBEDDED
-from metamae.embedding import embed_samples
+from metamae.encoder.embedding import MULTIPLE as EMBEDDED
+from metamae.encoder.embedding import embed_samples
 from metamae.errors import ConfigError, DataError
 from metamae.methods.metamae import touching
 from metamae.modalities import MODALITIES

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cases import build, objects
 from metamae.data.records import Records
-from metamae.embedding import embed_samples
+from metamae.encoder.embedding import embed_samples
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.points.intake import radius
 from metamae.modalities.points.points import Points

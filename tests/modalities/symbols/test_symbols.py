@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from cases import build, objects
 from metamae.data.records import Records
-from metamae.embedding import embed_samples, embed_tokens
+from metamae.encoder.embedding import embed_samples, embed_tokens
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.symbols import rows as rows_module
 from metamae.modalities.symbols import symbols

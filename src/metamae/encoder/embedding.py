@@ -360,3 +360,18 @@ def _ahead(items: Iterator[T]) -> Generator[T, None, None]:
                 yield item
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def micro_batches(
+    spec: Modality, records: Records, device: torch.device
+) -> Iterator[tuple[Index, Batch]]:
+    """Yield positions of samples, and the batch whose first rows they are.
+
+    Raises:
+        DataError: If a sample does not fit the spec.
+    """
+    for positions, rows in by_length(spec, records, at_once(spec, device)):
+        for start in range(0, len(positions), rows):
+            index = positions[start : start + rows]
+            filled = np.concatenate([index, np.repeat(index[-1:], rows - len(index))])
+            yield index, to_device(spec.batch(records, filled), device)

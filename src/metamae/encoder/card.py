@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metamae.core.version import VERSION
-from metamae.portable.folder import bare_name
+from metamae.encoder.portable import bare_name
 from metamae.run.config import Config
 from metamae.schema.schema import Schema
 

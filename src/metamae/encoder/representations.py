@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metamae.data.records import Records
-from metamae.embedding import gather
+from metamae.encoder.embedding import gather
+from metamae.encoder.pretrained import Pretrained
 from metamae.modalities.base import Modality
-from metamae.pretrained import Pretrained
 
 Features = NDArray[np.float32]
 CHUNK = 1024  # samples read at once

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from cases import build, case, read, rng
+from metamae.encoder.masked_prediction import check_reconstructs, mask_of, predict_hidden, turns
 from metamae.errors import ConfigError
-from metamae.hiding import check_reconstructs, mask_of, predict_hidden, turns
 from metamae.methods import METHODS
 from metamae.methods.base import Method
 

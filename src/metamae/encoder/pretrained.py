@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from metamae.core.checks import check_one_of
 from metamae.data.bad_samples import Aside
 from metamae.data.records import Records
-from metamae.embedding import Progress, Vectors, embed_samples, embed_tokens
+from metamae.encoder.card import read_findings, read_last, write_card
+from metamae.encoder.embedding import Progress, Vectors, embed_samples, embed_tokens
+from metamae.encoder.portable import is_portable, read_portable, write_portable
 from metamae.errors import ConfigError
 from metamae.methods.base import Method
 from metamae.model.backbone import Backbone
-from metamae.portable.card import read_findings, read_last, write_card
-from metamae.portable.folder import is_portable, read_portable, write_portable
 from metamae.run.config import Config
 from metamae.run.folder import CONFIG, build_from, build_run, load_model, read_run
 from metamae.run.screening import look_through, without_samples

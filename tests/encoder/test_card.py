@@ -3,7 +3,7 @@ import json
 import pytest
 
 from metamae import load
-from metamae.pretrained import Pretrained
+from metamae.encoder.pretrained import Pretrained
 
 FOUND = {
     "data": "/home/ann/secret/labelled.npz",

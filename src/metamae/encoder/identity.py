@@ -15,12 +15,13 @@ from metamae.data.columns.indexing import AllBut
 from metamae.data.files import find_path, is_path
 from metamae.data.records import Records
 from metamae.data.shards import find_shards
-from metamae.pretrained import Pretrained
+from metamae.encoder.pretrained import Pretrained
 from metamae.run.folder import fingerprint
 from metamae.training.checkpoint import digest
 from metamae.training.device import choose_precision
-from metamae.verbs.unfinished import KIND
 
+# The part of an identity that tells what a row is, and its value where that is a token.
+KIND, TOKENS = "--tokens", "True"
 CHUNK = 2**14  # values hashed at once
 
 

@@ -8,7 +8,7 @@ from command import TINY
 from metamae import load, pretrain
 from metamae.data.readers import read
 from metamae.data.records import Records
-from metamae.embedding import MULTIPLE, at_once, by_length, embed_samples
+from metamae.encoder.embedding import MULTIPLE, at_once, by_length, embed_samples
 from metamae.errors import DataError
 
 

@@ -7,9 +7,9 @@ import torch
 from command import TINY
 from metamae import load, pretrain
 from metamae.data.readers import read
+from metamae.encoder.pretrained import pick_device
 from metamae.errors import ArtifactError, ConfigError, DataError
 from metamae.methods.base import Method
-from metamae.pretrained import pick_device
 from metamae.run.folder import build_from
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from metamae import load
 from metamae.data.readers import read
-from metamae.representations import CHUNK, raw_features, represent
+from metamae.encoder.representations import CHUNK, raw_features, represent
 
 
 @pytest.mark.parametrize("name", ["series", "table", "words", "images"])

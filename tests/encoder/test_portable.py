@@ -7,7 +7,7 @@ import pytest
 from command import metamae, refused
 from metamae import ArtifactError, ConfigError, from_pretrained, load
 from metamae.core.atomic import write_text_atomically
-from metamae.portable import folder as folders
+from metamae.encoder import portable as folders
 
 FILES = ["README.md", "config.json", "model.safetensors", "schema.json"]
 SOURCES = {

@@ -1,1 +1,0 @@
-"""An encoder on its way out: a folder to hand on, its card, and programs that need no metamae."""
