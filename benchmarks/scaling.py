@@ -116,8 +116,8 @@ def handle(num: int) -> dict[str, float]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from metamae.pretraining.pretrain import pretrain
     from metamae.verbs.embed import embed
-    from metamae.verbs.pretrain import pretrain
 
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:

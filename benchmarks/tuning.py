@@ -11,8 +11,8 @@ with five per class.
 
 First table: Spearman's rank correlation over the nine choices between each number without labels
 and the probe; "early" are the numbers after the short one. Second table: the probe of the default,
-of what `metamae.verbs.tune` would choose by `kept` after the short run, of the best of the nine,
-and the mean of the nine, which a choice by lot would have. It needs `pip install
+of what `metamae.pretraining.tune` would choose by `kept` after the short run, of the best of the
+nine, and the mean of the nine, which a choice by lot would have. It needs `pip install
 "metamae[bench,tune]"`.
 """
 
@@ -30,9 +30,16 @@ from metamae.evaluation.probes import EVALUATIONS
 from metamae.evaluation.probes.base import judge
 from metamae.evaluation.split import Division, divide
 from metamae.pocket import POCKET
+from metamae.pretraining.pretrain import num_held_out, pretrain, split, untrained
+from metamae.pretraining.trials import (
+    COMPONENTS,
+    HOLDOUT,
+    MOST_JUDGED,
+    kept,
+    override,
+    search_space,
+)
 from metamae.run.config import Choices, choose
-from metamae.verbs.pretrain import num_held_out, pretrain, split, untrained
-from metamae.verbs.short_runs import COMPONENTS, HOLDOUT, MOST_JUDGED, kept, override, search_space
 
 DATA = ("digits", "breast_cancer", "urban_spectra", "peptides", "segment", "mnist")
 SAMPLES = 1500  # of each data set

@@ -35,7 +35,6 @@ LAYERS = {
     "evaluation": 3,
     "methods": 3,
     "modalities": 3,
-    "suspicions": 3,
     "anomaly": 4,
     "episodes": 4,
     "layouts": 4,
@@ -50,10 +49,11 @@ LAYERS = {
     "finetuning": 7,
     "imputation": 7,
     "portable": 7,
+    "pretraining": 7,
+    "bench": 8,
+    "estimator": 8,
     "verbs": 8,
-    "bench": 9,
-    "estimator": 9,
-    "cli": 10,
+    "cli": 9,
 }
 # What reads or judges saved numbers needs no network, and must not wait for one to load.
 FREE_OF_TORCH = tuple(
@@ -83,8 +83,8 @@ MANY_SETTINGS = {
     "verbs/evaluate.py: evaluate": "one argument per choice of the user",
     "cli/bench.py: bench": "one argument per flag of the command",
     "cli/inspect.py: inspect": "one argument per flag of the command",
-    "verbs/inspect.py: inspect": "one argument per choice of the user",
-    "verbs/pretrain.py: pretrain": "one argument per choice of the user",
+    "pretraining/inspect.py: inspect": "one argument per choice of the user",
+    "pretraining/pretrain.py: pretrain": "one argument per choice of the user",
 }
 
 FILES = sorted(ROOT.rglob("*.py"))

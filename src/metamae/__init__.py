@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from metamae.estimator import Embedder as Embedder
     from metamae.finetuning.finetuned import Finetuned as Finetuned
     from metamae.finetuning.finetuned import load_finetuned as load_finetuned
+    from metamae.pretraining.inspect import inspect as inspect
+    from metamae.pretraining.pretrain import pretrain as pretrain
     from metamae.verbs.attribute import attribute_tokens as attribute_tokens
     from metamae.verbs.demo import demo as demo
     from metamae.verbs.detect import detect as detect
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from metamae.verbs.finetune import finetune as finetune
     from metamae.verbs.finetune import predict as predict
     from metamae.verbs.impute import impute as impute
-    from metamae.verbs.inspect import inspect as inspect
-    from metamae.verbs.pretrain import pretrain as pretrain
     from metamae.verbs.search import search as search
 
 _HOME = {
@@ -60,9 +60,9 @@ _HOME = {
     "Finetuned": "finetuning.finetuned",
     "impute": "verbs.impute",
     "load_finetuned": "finetuning.finetuned",
-    "inspect": "verbs.inspect",
+    "inspect": "pretraining.inspect",
     "predict": "verbs.finetune",
-    "pretrain": "verbs.pretrain",
+    "pretrain": "pretraining.pretrain",
     "search": "verbs.search",
 }
 

@@ -13,7 +13,7 @@ from metamae.data.readers import read
 from metamae.data.records import Records
 from metamae.encoder.pretrained import Pretrained
 from metamae.errors import DataError
-from metamae.verbs.pretrain import pretrain
+from metamae.pretraining.pretrain import pretrain
 
 
 class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metamae.layouts.base import Published
-from metamae.verbs.pretrain import pretrain
+from metamae.pretraining.pretrain import pretrain
 
 
 @pytest.fixture

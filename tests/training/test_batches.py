@@ -18,9 +18,9 @@ from metamae.data.readers import read
 from metamae.data.records import Records
 from metamae.errors import DataError, TrainingError
 from metamae.modalities.grid.grid import Grid
+from metamae.pretraining.pretrain import _read_all
 from metamae.training.batches import AHEAD, Batches, to_device
 from metamae.training.workers import auto_workers
-from metamae.verbs.pretrain import _read_all
 
 from .runs import CPU, series
 

@@ -39,7 +39,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 # are then done and 10 are saved. Forks share the seconds that it takes to import torch.
 DIE = f"""
 import json, os, sys
-import metamae.verbs.pretrain
+import metamae.pretraining.pretrain
 from metamae.cli import main
 from metamae.training.loop import Run
 

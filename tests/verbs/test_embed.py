@@ -22,7 +22,8 @@ from metamae.verbs.vector_files import TokenVectors, npy_header
 ENDS = [".npy", ".npz", ".parquet", ".csv"]
 KILLED = """
 import os, signal, sys
-from metamae import embed, embedding
+from metamae import embed
+from metamae.encoder import embedding
 embedding.MOST_SAMPLES = 10
 left = int(sys.argv[4])
 sync = os.fsync

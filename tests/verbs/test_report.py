@@ -13,12 +13,12 @@ from command import TINY
 from metamae import load, pretrain
 from metamae.data.records import Records
 from metamae.errors import ArtifactError, ConfigError, DataError
+from metamae.pretraining.pretrain import split
 from metamae.run.folder import METRICS, RESULTS
 from metamae.schema.schema import parts_of
 from metamae.verbs import report as module
 from metamae.verbs.comparison import compare
 from metamae.verbs.display import see_partly, see_whole
-from metamae.verbs.pretrain import split
 from metamae.verbs.report import report, report_quietly
 from pages.markup import Page, check_accessible, check_self_contained
 from pages.saved import entry

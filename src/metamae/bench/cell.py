@@ -15,8 +15,8 @@ from metamae.evaluation.scoring.result import Judgement
 from metamae.evaluation.split import Division, divide
 from metamae.layouts.base import Published
 from metamae.methods import METHODS
+from metamae.pretraining.pretrain import pretrain, untrained
 from metamae.run.config import Choices, known_settings
-from metamae.verbs.pretrain import pretrain, untrained
 
 BASELINES = ("raw", "pca", "boosted_trees", "untrained")
 """What every table shows beside the methods; none of them learns from unlabelled samples, but

@@ -52,7 +52,7 @@ def inspect(  # noqa: PLR0913  # one argument per option of the command
         json: Write JSON on standard output, and nothing else there.
     """
     show_log()
-    from metamae.verbs.inspect import inspect as verb
+    from metamae.pretraining.inspect import inspect as verb
 
     found = verb(
         data,

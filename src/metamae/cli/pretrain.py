@@ -69,11 +69,11 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
         skip_report: Do not write report.html into the folder of the run.
     """
     show_log()
+    from metamae.pretraining.pretrain import pretrain as plain
+    from metamae.pretraining.tune import pretrain_tuned
     from metamae.run.config import read_config_file
     from metamae.training.settings import BUDGETS
-    from metamae.verbs.pretrain import pretrain as plain
     from metamae.verbs.report import report_quietly
-    from metamae.verbs.tune import pretrain_tuned
 
     settings: dict[str, Any] = {} if config is None else read_config_file(config)
     # The command line speaks last.

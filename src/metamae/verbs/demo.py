@@ -15,8 +15,8 @@ from metamae.data.records import Records
 from metamae.encoder.pretrained import Pretrained
 from metamae.evaluation.split import divide
 from metamae.pages.picture import MOST_SAMPLES, draw_reconstruction
+from metamae.pretraining.pretrain import pretrain
 from metamae.verbs.evaluate import Assessment, evaluate
-from metamae.verbs.pretrain import pretrain
 from metamae.verbs.report import report
 
 # Optimiser steps, in proportion to the training samples: a number of steps, unlike a number of

@@ -24,13 +24,13 @@ from metamae.pages import thumb
 from metamae.pages.form import Seen
 from metamae.pages.layout import WAYS, Colour, Layout, colour_by, lay_out
 from metamae.pages.page import EXTREMES, Material, Points, write_page
+from metamae.pretraining.pretrain import split
 from metamae.run.folder import fingerprint, read_metrics, read_results
 from metamae.run.screening import without_samples
 from metamae.schema.guess import LABELS
 from metamae.verbs.describe import facts_of, fields_of
 from metamae.verbs.display import see_partly, see_whole
 from metamae.verbs.outputs import check_out
-from metamae.verbs.pretrain import split
 
 log = logging.getLogger("metamae")
 

@@ -5,7 +5,7 @@ import pytest
 
 from cases import objects
 from metamae.data.records import Records
-from metamae.suspicions import duplicates, identifiers, leaks, near_duplicates
+from metamae.pretraining.data_checks import duplicates, identifiers, leaks, near_duplicates
 
 NUM = 60
 

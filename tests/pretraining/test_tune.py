@@ -13,14 +13,14 @@ from command import TINY, refused, settings
 from command import metamae as command
 from conftest import walks
 from metamae import ConfigError, DataError, Records, TrainingError
+from metamae.pretraining import trials as short_runs
+from metamae.pretraining import tune as tuning
+from metamae.pretraining.pretrain import split, untrained
+from metamae.pretraining.trials import Trial, kept, override, search_space
+from metamae.pretraining.tune import pretrain_tuned, tune
 from metamae.run.config import Choices, choose
 from metamae.run.folder import read_run
 from metamae.training.log import read_metrics
-from metamae.verbs import short_runs
-from metamae.verbs import tune as tuning
-from metamae.verbs.pretrain import split, untrained
-from metamae.verbs.short_runs import Trial, kept, override, search_space
-from metamae.verbs.tune import pretrain_tuned, tune
 
 SERIES = walks(80, 2, 16)
 TABLE = np.random.default_rng(0).normal(size=(80, 4))

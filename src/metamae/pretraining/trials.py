@@ -17,9 +17,9 @@ from metamae.encoder.representations import Features, embeddings, raw_features
 from metamae.errors import MetaMAEError, TrainingError
 from metamae.modalities.grid.grid import Grid
 from metamae.modalities.grid.planning import USUAL_TOKENS, num_tokens
+from metamae.pretraining.pretrain import num_held_out, pretrain, split, total_steps, untrained
 from metamae.run.config import Choices
 from metamae.training.settings import BUDGETS, DEFAULT_STEPS
-from metamae.verbs.pretrain import num_held_out, pretrain, split, total_steps, untrained
 
 RATIOS = (0.25, 0.4, 0.5, 0.6, 0.75, 0.85)
 RATES = (0.3, 3.0)  # times the size's learning rate

@@ -26,14 +26,14 @@ from metamae.data.bad_samples import Aside
 from metamae.data.records import Records
 from metamae.encoder.pretrained import Pretrained
 from metamae.errors import TrainingError
+from metamae.pretraining.pretrain import FEWEST_TO_HOLD_OUT, pretrain, search_limits
+from metamae.pretraining.trials import NO_BUDGET, ShortRuns, Trial, budget, override, search_space
 from metamae.run.config import Choices, choose
 from metamae.run.folder import TUNING, claim
 from metamae.run.screening import vet
 from metamae.schema.file import read_schema_file
 from metamae.training.loop import Observer, Outcome
 from metamae.training.settings import TrainSettings
-from metamae.verbs.pretrain import FEWEST_TO_HOLD_OUT, pretrain, search_limits
-from metamae.verbs.short_runs import NO_BUDGET, ShortRuns, Trial, budget, override, search_space
 
 log = logging.getLogger("metamae")
 

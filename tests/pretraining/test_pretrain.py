@@ -9,10 +9,10 @@ import metamae
 from command import TINY
 from metamae import ConfigError, DataError, Records
 from metamae.data.readers import read
+from metamae.pretraining.pretrain import num_held_out, split, total_steps
 from metamae.run.config import Choices, resolve
 from metamae.run.folder import fingerprint
 from metamae.schema.schema import infer_schema
-from metamae.verbs.pretrain import num_held_out, split, total_steps
 
 
 def config_for(num, seed=0, **train):
@@ -127,7 +127,7 @@ def test_resuming_needs_a_folder():
     ],
 )
 def test_no_more_is_looked_at_first_than_training_would_read(budget, expected, monkeypatch):
-    from metamae.verbs import pretrain
+    from metamae.pretraining import pretrain
 
     looked_at = []
 
@@ -142,7 +142,7 @@ def test_no_more_is_looked_at_first_than_training_would_read(budget, expected, m
 
 
 def test_data_beyond_what_is_looked_at_stop_the_run_with_their_name(tmp_path, monkeypatch):
-    from metamae.verbs import pretrain
+    from metamae.pretraining import pretrain
 
     monkeypatch.setattr(pretrain, "MOST_LOOKED_AT", 16)
     x = np.random.default_rng(0).normal(size=(100, 4))

@@ -16,12 +16,18 @@ from metamae.encoder.representations import raw_features
 from metamae.errors import ArtifactError, DataError
 from metamae.modalities.base import Modality
 from metamae.modalities.mixture.mixture import Mixture
+from metamae.pretraining.data_checks import (
+    FEW_CLASSES,
+    duplicates,
+    identifiers,
+    leaks,
+    near_duplicates,
+)
 from metamae.run.config import Choices, choose
 from metamae.run.screening import vet
 from metamae.schema.file import Declared, DeclaredField, read_schema_file
 from metamae.schema.guess import LABELS
 from metamae.schema.schema import Schema
-from metamae.suspicions import FEW_CLASSES, duplicates, identifiers, leaks, near_duplicates
 
 LOOK_AT = 10_000  # samples from which shares are estimated
 DECODED_AT = 2_000  # the same where each is a file to be decoded
