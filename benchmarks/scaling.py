@@ -117,7 +117,7 @@ def handle(num: int) -> dict[str, float]:
     import pyarrow.parquet as pq
 
     from metamae.pretraining.pretrain import pretrain
-    from metamae.verbs.embed import embed
+    from metamae.uses.embed.embed import embed
 
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:

@@ -12,7 +12,6 @@ import pytest
 
 import metamae
 from metamae.data.readers import READERS
-from metamae.detection import DETECTORS
 from metamae.evaluation.probes import EVALUATIONS
 from metamae.layouts import LAYOUTS
 from metamae.masking import MASKINGS
@@ -20,6 +19,7 @@ from metamae.methods import METHODS
 from metamae.modalities import MODALITIES
 from metamae.pocket import POCKET
 from metamae.schema.schema import modality_settings
+from metamae.uses.detect.detectors import DETECTORS
 
 ROOT = Path(metamae.__file__).parent
 
@@ -35,8 +35,6 @@ LAYERS = {
     "evaluation": 3,
     "methods": 3,
     "modalities": 3,
-    "anomaly": 4,
-    "episodes": 4,
     "layouts": 4,
     "pocket": 4,
     "schema": 4,
@@ -44,22 +42,17 @@ LAYERS = {
     "recipe": 5,
     "run": 5,
     "encoder": 6,
-    "attribution": 7,
-    "detection": 7,
-    "finetuning": 7,
-    "imputation": 7,
-    "portable": 7,
     "pretraining": 7,
     "bench": 8,
     "estimator": 8,
-    "verbs": 8,
+    "uses": 8,
     "cli": 9,
 }
 # What reads or judges saved numbers needs no network, and must not wait for one to load.
 FREE_OF_TORCH = tuple(
     """
-    errors core data pages evaluation challenge layouts pocket recipe suspicions
-    anomaly episodes
+    errors core data pages evaluation challenge layouts pocket recipe
+    uses/fewshot/episodes uses/detect/threshold uses/detect/baselines
     """.split()
 )
 REGISTRIES = (READERS, MASKINGS, MODALITIES, METHODS, EVALUATIONS, DETECTORS, POCKET, LAYOUTS)
@@ -71,16 +64,16 @@ MOST_SETTINGS = 10
 # Function -> why it may have more settings than others.
 MANY_SETTINGS = {
     "cli/detect.py: detect": "one argument per flag of the command",
-    "verbs/detect.py: detect": "one argument per choice of the user",
+    "uses/detect/detect.py: detect": "one argument per choice of the user",
     "cli/finetune.py: finetune": "one argument per flag of the command",
-    "verbs/finetune.py: finetune": "one argument per choice of the user",
+    "uses/finetune/finetune.py: finetune": "one argument per choice of the user",
     "cli/impute.py: impute": "one argument per flag of the command",
     "cli/attribute.py: attribute": "one argument per flag of the command",
     "cli/search.py: search": "one argument per flag of the command",
     "cli/fewshot.py: fewshot": "one argument per flag of the command",
     "cli/pretrain.py: pretrain": "one argument per flag of the command",
     "cli/evaluate.py: evaluate": "one argument per flag of the command",
-    "verbs/evaluate.py: evaluate": "one argument per choice of the user",
+    "uses/evaluate.py: evaluate": "one argument per choice of the user",
     "cli/bench.py: bench": "one argument per flag of the command",
     "cli/inspect.py: inspect": "one argument per flag of the command",
     "pretraining/inspect.py: inspect": "one argument per choice of the user",

@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from metamae.errors import MetaMAEError as MetaMAEError
     from metamae.errors import TrainingError as TrainingError
     from metamae.estimator import Embedder as Embedder
-    from metamae.finetuning.finetuned import Finetuned as Finetuned
-    from metamae.finetuning.finetuned import load_finetuned as load_finetuned
     from metamae.pretraining.inspect import inspect as inspect
     from metamae.pretraining.pretrain import pretrain as pretrain
-    from metamae.verbs.attribute import attribute_tokens as attribute_tokens
-    from metamae.verbs.demo import demo as demo
-    from metamae.verbs.detect import detect as detect
-    from metamae.verbs.embed import embed as embed
-    from metamae.verbs.evaluate import evaluate as evaluate
-    from metamae.verbs.export import export as export
-    from metamae.verbs.fewshot import fewshot as fewshot
-    from metamae.verbs.finetune import finetune as finetune
-    from metamae.verbs.finetune import predict as predict
-    from metamae.verbs.impute import impute as impute
-    from metamae.verbs.search import search as search
+    from metamae.uses.attribute.attribute import attribute_tokens as attribute_tokens
+    from metamae.uses.demo import demo as demo
+    from metamae.uses.detect.detect import detect as detect
+    from metamae.uses.embed.embed import embed as embed
+    from metamae.uses.evaluate import evaluate as evaluate
+    from metamae.uses.export.export import export as export
+    from metamae.uses.fewshot.fewshot import fewshot as fewshot
+    from metamae.uses.finetune.finetune import finetune as finetune
+    from metamae.uses.finetune.finetune import predict as predict
+    from metamae.uses.finetune.finetuned import Finetuned as Finetuned
+    from metamae.uses.finetune.finetuned import load_finetuned as load_finetuned
+    from metamae.uses.impute.impute import impute as impute
+    from metamae.uses.search.search import search as search
 
 _HOME = {
     "ArtifactError": "errors",
@@ -49,21 +49,21 @@ _HOME = {
     "from_pretrained": "encoder.pretrained",
     "load": "encoder.pretrained",
     "Records": "data.records",
-    "attribute_tokens": "verbs.attribute",
-    "demo": "verbs.demo",
-    "detect": "verbs.detect",
-    "embed": "verbs.embed",
-    "evaluate": "verbs.evaluate",
-    "export": "verbs.export",
-    "fewshot": "verbs.fewshot",
-    "finetune": "verbs.finetune",
-    "Finetuned": "finetuning.finetuned",
-    "impute": "verbs.impute",
-    "load_finetuned": "finetuning.finetuned",
+    "attribute_tokens": "uses.attribute.attribute",
+    "demo": "uses.demo",
+    "detect": "uses.detect.detect",
+    "embed": "uses.embed.embed",
+    "evaluate": "uses.evaluate",
+    "export": "uses.export.export",
+    "fewshot": "uses.fewshot.fewshot",
+    "finetune": "uses.finetune.finetune",
+    "Finetuned": "uses.finetune.finetuned",
+    "impute": "uses.impute.impute",
+    "load_finetuned": "uses.finetune.finetuned",
     "inspect": "pretraining.inspect",
-    "predict": "verbs.finetune",
+    "predict": "uses.finetune.finetune",
     "pretrain": "pretraining.pretrain",
-    "search": "verbs.search",
+    "search": "uses.search.search",
 }
 
 __all__ = sorted(_HOME)

@@ -9,7 +9,7 @@ from PIL import Image
 from command import metamae, refused
 from metamae import load
 from metamae.errors import ArtifactError
-from metamae.verbs import demo as verb
+from metamae.uses import demo as verb
 
 
 @pytest.fixture(scope="module")

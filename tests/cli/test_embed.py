@@ -11,8 +11,8 @@ import pytest
 from command import metamae, refused
 from metamae import load
 from metamae.encoder import embedding
-from metamae.verbs import embed as verb
-from metamae.verbs.unfinished import Unfinished
+from metamae.uses.embed import embed as verb
+from metamae.uses.embed.partial_file import Unfinished
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from command import metamae, pretrain, refused
 from metamae import load
-from metamae.verbs.evaluate import evaluate as verb
+from metamae.uses.evaluate import evaluate as verb
 
 FAST = ("--draws", 2, "--evaluation", "knn")
 

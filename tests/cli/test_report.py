@@ -3,7 +3,7 @@
 import pytest
 
 from command import metamae, refused
-from metamae.verbs.report import QUICK
+from metamae.uses.report.report import QUICK
 
 
 def test_one_run_has_a_page(runs, tmp_path):

@@ -76,7 +76,7 @@ def serve() -> dict[str, Any]:
     from fastapi import testclient
 
     from metamae import load
-    from metamae.verbs.serve import Limits, Service, build_app
+    from metamae.uses.serve.serve import Limits, Service, build_app
 
     with testclient.TestClient(build_app(Service(load(RUNS / "table-metamae"), Limits()))) as web:
         samples = {"a": [0.5, 1], "b": [None, 2], "c": ["red", "blue"], "d": ["2024-01-02", None]}
@@ -126,7 +126,7 @@ def run(name: str, folder: Path) -> dict[str, Any]:
 
 
 def _with_few_draws(patch: pytest.MonkeyPatch) -> None:
-    from metamae.verbs import demo
+    from metamae.uses import demo
 
     whole = demo.evaluate
     patch.setattr(demo, "evaluate", lambda *a, **k: whole(*a, **{**k, "draws": 1}))

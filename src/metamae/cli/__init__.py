@@ -1,4 +1,4 @@
-"""The command line: each command a thin face of a function in `metamae.verbs`."""
+"""The command line: each command a thin face of a function in `metamae.uses`."""
 
 from metamae.cli.app import main
 

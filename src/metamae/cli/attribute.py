@@ -41,7 +41,7 @@ def attribute(
         device: cpu, cuda, or auto.
     """
     show_log()
-    from metamae.verbs.attribute import attribute_tokens as verb
+    from metamae.uses.attribute.attribute import attribute_tokens as verb
 
     found = verb(
         run,

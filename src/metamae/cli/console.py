@@ -11,7 +11,7 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from metamae.verbs.evaluate import Assessment
+    from metamae.uses.evaluate import Assessment
 
 Names = Annotated[list[str] | None, Parameter(negative="", consume_multiple=False)]
 Settings = Annotated[Names, Parameter(name="--set")]

@@ -24,7 +24,7 @@ def demo(
         seed: Of everything random.
         overwrite: Remove the runs of an earlier demo in --out.
     """
-    from metamae.verbs.demo import demo as verb
+    from metamae.uses.demo import demo as verb
 
     with progress_bar("demo") as bar:
 

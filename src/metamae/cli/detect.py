@@ -15,7 +15,7 @@ from metamae.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from metamae.verbs.detected import Detected
+    from metamae.uses.detect.result import Detected
 
 
 def detect(  # noqa: PLR0913  # one argument per option of the command
@@ -60,7 +60,7 @@ def detect(  # noqa: PLR0913  # one argument per option of the command
         device: cpu, cuda, or auto.
     """
     show_log()
-    from metamae.verbs.detect import detect as verb
+    from metamae.uses.detect.detect import detect as verb
 
     found = verb(
         run,
@@ -88,7 +88,7 @@ def detect(  # noqa: PLR0913  # one argument per option of the command
 
 def _show(found: "Detected") -> None:
     """Write a row for each detector and baseline, the strangest samples, and the notes."""
-    from metamae.verbs.detected import table_of
+    from metamae.uses.detect.result import table_of
 
     header, rows = table_of(found)
     alarm = next(iter(found.all.values())).alarm

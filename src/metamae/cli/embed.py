@@ -39,7 +39,7 @@ def embed(
     show_log()
     import logging
 
-    from metamae.verbs.embed import embed as verb
+    from metamae.uses.embed.embed import embed as verb
 
     with progress_bar("embedding") as bar:
 

@@ -51,7 +51,7 @@ def evaluate(  # noqa: PLR0913  # one argument per option of the command
         device: cpu, cuda, or auto.
     """
     show_log()
-    from metamae.verbs.evaluate import evaluate as verb
+    from metamae.uses.evaluate import evaluate as verb
 
     found = verb(
         run,

@@ -22,7 +22,7 @@ def export(run: Path, *, out: Path, format: str = "torch", data: str | None = No
     show_log()
     import logging
 
-    from metamae.verbs.export import export as verb
+    from metamae.uses.export.export import export as verb
 
     verb(run, out, format=format, data=data)
     logging.getLogger("metamae").info("written to %s", out)

@@ -47,7 +47,7 @@ def fewshot(  # noqa: PLR0913  # one argument per option of the command
         device: cpu, cuda, or auto.
     """
     show_log()
-    from metamae.verbs.fewshot import fewshot as verb
+    from metamae.uses.fewshot.fewshot import fewshot as verb
 
     found = verb(
         run,

@@ -15,7 +15,7 @@ from metamae.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from metamae.verbs.finetune import Finetuning
+    from metamae.uses.finetune.finetune import Finetuning
 
 STATUS = {"SIGINT": 130, "SIGTERM": 143}
 NAMES = {
@@ -85,7 +85,7 @@ def finetune(  # noqa: PLR0913  # one argument per option of the command
         device: cpu, cuda, or auto.
     """
     show_log()
-    from metamae.verbs.finetune import finetune as verb
+    from metamae.uses.finetune.finetune import finetune as verb
 
     with progress_bar("fine-tuning") as bar:
 
@@ -146,7 +146,7 @@ def predict(
     show_log()
     import logging
 
-    from metamae.verbs.finetune import predict as verb
+    from metamae.uses.finetune.finetune import predict as verb
 
     with progress_bar("predicting") as bar:
 

@@ -15,8 +15,8 @@ from metamae.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from metamae.imputation.checking import Error
-    from metamae.verbs.impute import Imputed
+    from metamae.uses.impute.checking import Error
+    from metamae.uses.impute.impute import Imputed
 
 MOST_ROWS = 40  # of a table of columns
 
@@ -53,8 +53,8 @@ def impute(
         device: cpu, cuda, or auto.
     """
     show_log()
-    from metamae.imputation.holes import PATTERNS
-    from metamae.verbs.impute import impute as verb
+    from metamae.uses.impute.holes import PATTERNS
+    from metamae.uses.impute.impute import impute as verb
 
     found = verb(
         run,

@@ -20,12 +20,12 @@ def list_plugins(kind: str | None = None) -> None:
 
 def _rows(kind: str) -> list[tuple[str, str, str]]:
     from metamae.data.readers import READERS
-    from metamae.detection import DETECTORS
     from metamae.evaluation.probes import EVALUATIONS
     from metamae.masking import MASKINGS
     from metamae.methods import METHODS
     from metamae.modalities import MODALITIES
     from metamae.schema.schema import modality_settings
+    from metamae.uses.detect.detectors import DETECTORS
 
     table = {
         "methods": METHODS,

@@ -73,7 +73,7 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
     from metamae.pretraining.tune import pretrain_tuned
     from metamae.run.config import read_config_file
     from metamae.training.settings import BUDGETS
-    from metamae.verbs.report import report_quietly
+    from metamae.uses.report.report import report_quietly
 
     settings: dict[str, Any] = {} if config is None else read_config_file(config)
     # The command line speaks last.

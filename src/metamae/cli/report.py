@@ -37,9 +37,9 @@ def report(
     """
     show_log()
     from metamae.errors import ConfigError
-    from metamae.verbs.comparison import compare
-    from metamae.verbs.report import POINTS
-    from metamae.verbs.report import report as verb
+    from metamae.uses.report.comparison import compare
+    from metamae.uses.report.report import POINTS
+    from metamae.uses.report.report import report as verb
 
     if not runs:
         raise ConfigError("Report must have the folder of a run; got none.")

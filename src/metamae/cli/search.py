@@ -50,7 +50,7 @@ def search(
         device: cpu, cuda, or auto.
     """
     show_log()
-    from metamae.verbs.search import search as verb
+    from metamae.uses.search.search import search as verb
 
     found = verb(
         run,

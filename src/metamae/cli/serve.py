@@ -38,8 +38,8 @@ def serve(
     """
     show_log()
     from metamae.core.checks import check_at_least
-    from metamae.verbs.serve import Limits
-    from metamae.verbs.serve import serve as verb
+    from metamae.uses.serve.serve import Limits
+    from metamae.uses.serve.serve import serve as verb
 
     check_at_least("Serve.megabytes", megabytes, 1)
     limits = Limits(

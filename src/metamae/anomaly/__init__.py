@@ -1,1 +1,0 @@
-"""What a score of strangeness is worth: raw baselines, alarms, and measures with labels."""

@@ -1,0 +1,1 @@
+"""Vectors of samples in files, written so that a stop loses little."""

@@ -1,0 +1,1 @@
+"""An encoder as a program that other software runs."""

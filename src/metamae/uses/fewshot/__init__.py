@@ -1,0 +1,1 @@
+"""Classes told apart by a few labelled samples."""

@@ -1,0 +1,1 @@
+"""An encoder that goes on learning with labels."""

@@ -1,0 +1,1 @@
+"""Missing values filled in, and how well."""
