@@ -65,8 +65,8 @@ def score(job: Job) -> tuple[Score, int]:
     """Train and probe; also return the steps that there was time for."""
     from plain import plainly
 
-    from metamae.bench.cell import Cell, Options, compute
-    from metamae.bench.problem import pocket_problems
+    from metamae.benchmark.cell import Cell, Options, compute
+    from metamae.benchmark.problem import pocket_problems
     from metamae.run.config import parse_assignments
 
     (problem,) = pocket_problems([job.data])

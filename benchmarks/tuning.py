@@ -24,12 +24,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
+from metamae.benchmark.pocket import POCKET
 from metamae.encoder.pretrained import Pretrained
 from metamae.encoder.representations import embeddings, raw_features
 from metamae.evaluation.probes import EVALUATIONS
 from metamae.evaluation.probes.base import judge
 from metamae.evaluation.split import Division, divide
-from metamae.pocket import POCKET
 from metamae.pretraining.pretrain import num_held_out, pretrain, split, untrained
 from metamae.pretraining.trials import (
     COMPONENTS,

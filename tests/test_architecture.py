@@ -11,75 +11,58 @@ from pathlib import Path
 import pytest
 
 import metamae
+from metamae.benchmark.pocket import POCKET
+from metamae.benchmark.published import LAYOUTS
 from metamae.data.readers import READERS
 from metamae.evaluation.probes import EVALUATIONS
-from metamae.layouts import LAYOUTS
 from metamae.masking import MASKINGS
 from metamae.methods import METHODS
 from metamae.modalities import MODALITIES
-from metamae.pocket import POCKET
 from metamae.schema.schema import modality_settings
 from metamae.uses.detect.detectors import DETECTORS
 
 ROOT = Path(metamae.__file__).parent
 
-# Part -> layer. An import, wherever it stands, points to a lower number or stays within its part.
-LAYERS = {
-    "errors": 0,
-    "model": 0,
-    "core": 1,
-    "data": 2,
-    "masking": 2,
-    "pages": 2,
-    "challenge": 3,
-    "evaluation": 3,
-    "methods": 3,
-    "modalities": 3,
-    "layouts": 4,
-    "pocket": 4,
-    "schema": 4,
-    "training": 4,
-    "recipe": 5,
-    "run": 5,
-    "encoder": 6,
-    "pretraining": 7,
-    "bench": 8,
-    "estimator": 8,
-    "uses": 8,
-    "cli": 9,
+# What stands on the top level, in order: a row imports only rows above it, wherever the import
+# stands. What reads or judges saved numbers needs no network and must not wait for one to load:
+# to import "light" rows loads no torch.
+HOUSE = {
+    "errors": "light",
+    "core": "light",
+    "model": "torch",
+    "data": "light",
+    "masking": "torch",
+    "modalities": "torch",
+    "methods": "torch",
+    "schema": "torch",
+    "training": "torch",
+    "evaluation": "light",
+    "pages": "light",
+    "run": "torch",
+    "encoder": "torch",
+    "pretraining": "torch",
+    "uses": "torch",
+    "benchmark": "torch",
+    "estimator": "torch",
+    "cli": "light",
+    "__main__": "light",
 }
-# What reads or judges saved numbers needs no network, and must not wait for one to load.
-FREE_OF_TORCH = tuple(
-    """
-    errors core data pages evaluation challenge layouts pocket recipe
-    uses/fewshot/episodes uses/detect/threshold uses/detect/baselines
-    """.split()
+ROWS = list(HOUSE)
+# Below rows that load torch.
+ALSO_LIGHT = (
+    *("schema/guess", "pretraining/data_checks", "uses/fewshot/episodes"),
+    *("uses/detect/threshold", "uses/detect/baselines"),
+    *("benchmark/dataset", "benchmark/recipe", "benchmark/pocket", "benchmark/published"),
 )
+# A use is one folder, or one file, and knows no other, but for these, which are made of uses.
+MADE_OF_USES = ("demo", "serve")
+SHARED_BY_USES = ("outputs", "forms")
 REGISTRIES = (READERS, MASKINGS, MODALITIES, METHODS, EVALUATIONS, DETECTORS, POCKET, LAYOUTS)
 # Folder -> its plug-ins.
 PLUGINS = {r.package.removeprefix("metamae.").replace(".", "/"): r for r in REGISTRIES}
 MOST_LINES_OF_FILE = 400
 MOST_LINES_OF_FUNCTION = 50
 MOST_SETTINGS = 10
-# Function -> why it may have more settings than others.
-MANY_SETTINGS = {
-    "cli/detect.py: detect": "one argument per flag of the command",
-    "uses/detect/detect.py: detect": "one argument per choice of the user",
-    "cli/finetune.py: finetune": "one argument per flag of the command",
-    "uses/finetune/finetune.py: finetune": "one argument per choice of the user",
-    "cli/impute.py: impute": "one argument per flag of the command",
-    "cli/attribute.py: attribute": "one argument per flag of the command",
-    "cli/search.py: search": "one argument per flag of the command",
-    "cli/fewshot.py: fewshot": "one argument per flag of the command",
-    "cli/pretrain.py: pretrain": "one argument per flag of the command",
-    "cli/evaluate.py: evaluate": "one argument per flag of the command",
-    "uses/evaluate.py: evaluate": "one argument per choice of the user",
-    "cli/bench.py: bench": "one argument per flag of the command",
-    "cli/inspect.py: inspect": "one argument per flag of the command",
-    "pretraining/inspect.py: inspect": "one argument per choice of the user",
-    "pretraining/pretrain.py: pretrain": "one argument per choice of the user",
-}
-
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -130,17 +113,39 @@ def num_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return function.end_lineno - first.lineno + 1
 
 
-def test_every_part_has_a_layer():
-    assert {part_of(path) for path in FILES} - {"__init__"} == set(LAYERS)
+def is_face(path: Path, function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether it is a command or its function in Python: one argument per choice of the user."""
+    return part_of(path) in ("cli", "uses", "pretraining") and function.name == path.stem
+
+
+def test_the_top_level_is_the_table():
+    assert {part_of(path) for path in FILES} - {"__init__"} == set(HOUSE)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_imports_point_to_lower_layers(path):
+def test_imports_point_upwards(path):
     part = part_of(path)
     if part == "__init__":
         return
     for target, *_ in own_imports(path):
-        assert target == part or LAYERS[target] < LAYERS[part], f"{part} imports {target}"
+        above = ROWS[: ROWS.index(part)]
+        assert target == part or target in above, f"{part} imports {target}"
+
+
+def test_uses_do_not_import_each_other():
+    folder = ROOT / "uses"
+    for path in folder.rglob("*.py"):
+        use = path.relative_to(folder).parts[0].removesuffix(".py")
+        for target in own_imports(path):
+            if target[0] == "uses" and use not in MADE_OF_USES:
+                assert target[1] in (use, *SHARED_BY_USES), f"{name_of(path)} imports {target}"
+
+
+def test_tests_mirror_the_package():
+    tests = Path(__file__).parent
+    for path in tests.rglob("test_*.py"):
+        folder = path.parent.relative_to(tests)
+        assert (ROOT / folder).is_dir() or folder.name == "reference", path
 
 
 def test_no_import_cycle_within_a_part():
@@ -220,7 +225,7 @@ def test_sizes(path):
     for function in functions(path):
         name = f"{name_of(path)}: {function.name}"
         assert num_lines(function) <= MOST_LINES_OF_FUNCTION, name
-        if name not in MANY_SETTINGS:
+        if not is_face(path, function):
             assert len(function.args.kwonlyargs) <= MOST_SETTINGS, name
 
 
@@ -271,7 +276,7 @@ def test_what_judges_numbers_needs_no_torch():
     names = [
         "metamae." + name_of(path).removesuffix(".py").replace("/", ".").removesuffix(".__init__")
         for path in FILES
-        if name_of(path).removesuffix(".py").startswith(FREE_OF_TORCH)
+        if HOUSE.get(part_of(path)) == "light" or name_of(path).startswith(ALSO_LIGHT)
     ]
     assert len(names) > 20
     loaded = loaded_by(f"import {', '.join(names)}")

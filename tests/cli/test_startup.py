@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import pytest
 
@@ -16,6 +17,7 @@ assert "Usage: metamae" in said.getvalue()
 CALLS = {
     "import metamae": "import metamae",
     "metamae --help": HELP.format(arguments=["--help"]),
+    "python -m metamae": "import metamae.__main__",
     "metamae embed --help": HELP.format(arguments=["embed", "--help"]),
     "metamae pretrain --help": HELP.format(arguments=["pretrain", "--help"]),
 }
@@ -25,6 +27,13 @@ def run(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_the_package_can_be_run():
+    said = subprocess.run(
+        [sys.executable, "-m", "metamae", "--version"], capture_output=True, text=True
+    )
+    assert said.returncode == 0 and said.stdout.strip() == version("metamae")
 
 
 @pytest.mark.parametrize("code", CALLS.values(), ids=CALLS)

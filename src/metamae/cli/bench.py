@@ -27,7 +27,7 @@ def bench(  # noqa: PLR0913  # one argument per option of the command
     """Compare methods, baselines and controls on many data sets; go on where it was stopped.
 
     Args:
-        suite: pocket, or the path of a recipe (recipes/pamap2.toml).
+        suite: pocket, or the path of a recipe (published/pamap2.toml).
         out: Folder of results: cells, results.parquet, table.md.
         data: Folder with the files of a recipe's data set; transfer sets lie in folders of their
             names within it or next to it.
@@ -48,10 +48,10 @@ def bench(  # noqa: PLR0913  # one argument per option of the command
     show_log()
     import logging
 
-    from metamae.bench.cell import PROTOCOLS, Options
-    from metamae.bench.run import FULL, QUICK
-    from metamae.bench.run import bench as run
-    from metamae.bench.suites import open_suite
+    from metamae.benchmark.cell import PROTOCOLS, Options
+    from metamae.benchmark.run import FULL, QUICK
+    from metamae.benchmark.run import bench as run
+    from metamae.benchmark.suites import open_suite
     from metamae.core.checks import check_one_of
     from metamae.training.settings import BUDGETS
 
