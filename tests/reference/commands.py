@@ -119,7 +119,7 @@ def run(name: str, folder: Path) -> dict[str, Any]:
     kept = {path.relative_to(out).as_posix(): path for path in files}
     found = {
         "output": _text(said.out, folder),
-        "files": {shown: _contents(path, folder) for shown, path in kept.items()},
+        "files": {_line(shown, out): _contents(path, folder) for shown, path in kept.items()},
     }
     described: dict[str, Any] = json.loads(json.dumps(found))
     return described
@@ -158,7 +158,8 @@ def _text(text: str, folder: Path) -> Any:
 
 def _line(line: str, folder: Path) -> str:
     line = line.replace(f"{folder}/", "").replace(f"{DATA}/", "DATA/")
-    # Versions, times and what was measured in them.
+    # What follows from the time of a file's last change, versions, times and what they measure.
+    line = re.sub(r"store/[0-9a-f]+", "store/DIGEST", line)
     line = re.sub(r"\b\d+\.\d+\.\d+[\w.+-]*", "VERSION", line)
     return re.sub(r"\b[\d,.]+ s\b", "SECONDS", line)
 
