@@ -56,10 +56,11 @@ ALSO_LIGHT = (
 )
 # A use is one folder, or one file, and knows no other, but for these, which are made of uses.
 MADE_OF_USES = ("demo", "serve")
-SHARED_BY_USES = ("outputs", "forms")
+SHARED_BY_USES = ("outputs",)
 REGISTRIES = (READERS, MASKINGS, MODALITIES, METHODS, EVALUATIONS, DETECTORS, POCKET, LAYOUTS)
 # Folder -> its plug-ins.
 PLUGINS = {r.package.removeprefix("metamae.").replace(".", "/"): r for r in REGISTRIES}
+SHARED = ("base", "form", "gaps")  # what the plug-ins of a folder have in common
 MOST_LINES_OF_FILE = 400
 MOST_LINES_OF_FUNCTION = 50
 MOST_SETTINGS = 10
@@ -186,7 +187,7 @@ def plugin_files(folder: str) -> dict[str, list[Path]]:
         if path.is_relative_to(ROOT / folder):
             name = path.relative_to(ROOT / folder).parts[0].removesuffix(".py")
             found.setdefault(name, []).append(path)
-    return {name: paths for name, paths in found.items() if name not in ("__init__", "base")}
+    return {name: paths for name, paths in found.items() if name not in ("__init__", *SHARED)}
 
 
 @pytest.mark.parametrize("folder", PLUGINS)
@@ -200,7 +201,7 @@ def test_plugins_do_not_import_their_siblings(folder):
     for name, paths in plugin_files(folder).items():
         for target in (target for path in paths for target in own_imports(path)):
             if target[: len(here)] == here:
-                assert target[len(here)] in ("base", name), f"{name} imports {target}"
+                assert target[len(here)] in (*SHARED, name), f"{name} imports {target}"
 
 
 @pytest.mark.parametrize(("folder", "name"), [(f, n) for f in PLUGINS for n in PLUGINS[f].entries])

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from metamae.errors import DataError
+from metamae.modalities.form import Form
 from metamae.pages import raster, shown, thumb
-from metamae.pages.form import Form, Guess, Sample, Seen
+from metamae.pages.form import Guess, Sample, Seen
 from pages.markup import Page
 
 EVIL = "</script><img src=x onerror=alert(1)>"

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metamae.pages.form import KINDS, Form, Heated
+from metamae.modalities.form import KINDS, Form
+from metamae.pages.form import Heated
 from metamae.pages.heat import draw_heat
 from metamae.pages.heat_charts import draw_heated_curve, draw_ramp, draw_scores
 from metamae.pages.ramp import Ramp, ink_on, ramp_of

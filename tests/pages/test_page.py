@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from metamae.modalities.form import Form
 from metamae.pages import thumb
 from metamae.pages.charts import draw_intervals, draw_lines
 from metamae.pages.compare import Run, differing, flatten, hold_contests, write_comparison
-from metamae.pages.form import Form, Guess, Sample, Seen
+from metamae.pages.form import Guess, Sample, Seen
 from metamae.pages.layout import colour_by, lay_out
 from metamae.pages.numbers import assessed, draw_training, health_of, series
 from metamae.pages.page import Material, Points, asset, to_json, write_page

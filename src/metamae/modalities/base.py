@@ -1,18 +1,35 @@
 """What a modality is: a spec, which is data, and a tokenizer, which is trained."""
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from metamae.data.columns.base import Index, decodes, known_sizes
 from metamae.data.records import Records
+from metamae.modalities.form import Form
 from metamae.model.tokenizer import Tokenizer
 from metamae.model.tokens import Batch
 
 Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FieldRow:
+    """What one field of the input is, in words.
+
+    Attributes:
+        field: Its name.
+        kind: What it is taken for.
+        holds: Its size or its values.
+    """
+
+    field: str
+    kind: str
+    holds: str
 
 
 class Modality(ABC):
@@ -26,6 +43,8 @@ class Modality(ABC):
     """Registered name."""
     description: ClassVar[str]
     """One line for `metamae list`."""
+    content: ClassVar[str]
+    """Entry of a batch that holds the values, (B, N, ...); "valid" says which are known."""
     editable: ClassVar[tuple[str, ...]] = ()
     """Settings of `infer` that stand in the spec by the same name, for a user to look at."""
     measured_by_reading: ClassVar[bool] = False
@@ -87,6 +106,32 @@ class Modality(ABC):
         """
         return None
 
+    @property
+    def leaves(self) -> tuple[tuple[str, "Modality"], ...]:
+        """Name and modality of each field of a sample; one without a name, but for a mixture."""
+        return (("", self),)
+
+    @property
+    def aligned(self) -> bool:
+        """Whether the n-th token is the same place in all samples."""
+        return not self.varies
+
+    @abstractmethod
+    def form(self, part: str = "") -> Form:
+        """Say in which form a page draws samples.
+
+        Args:
+            part: Name of the field in a mixture.
+        """
+
+    def describe_fields(self, part: str = "") -> list[FieldRow]:
+        """Describe the input: a row for each field that a user would recognise."""
+        return [FieldRow(part or ", ".join(self.columns), self.kind_word, self.describe())]
+
+    def search_space(self) -> dict[str, list[Any]]:
+        """Settings of `infer` that are worth a trial, by name: the present value, then others."""
+        return {}
+
     def embedding_width(self, width: int) -> int:
         """Return the numbers of an embedding by an encoder of width D."""
         regions = self.token_regions
@@ -147,6 +192,19 @@ class Modality(ABC):
         Raises:
             DataError: If a value does not fit the spec; the message names the sample.
         """
+
+    def whole_batch(self, records: Records, index: Index) -> Batch:
+        """`batch` with every entry that one may have, also where nothing is missing.
+
+        Of a mixture, a field that none of these samples has is left out still.
+
+        Raises:
+            DataError: If a value does not fit the spec.
+        """
+        batch = self.batch(records, index)
+        if "valid" not in batch:
+            batch["valid"] = torch.ones(batch[self.content].shape[:3], dtype=torch.bool)
+        return batch
 
     @abstractmethod
     def raw(self, records: Records, index: Index) -> Features:

@@ -2,9 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -44,6 +46,28 @@ class OwnPlaces(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         found: Tensor = self.table(self.where(batch))
         return found
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One field of a batch: all of it, but for a mixture.
+
+    Attributes:
+        number: Position of the field among all that samples may have.
+        tokenizer: Its own.
+        batch: Its own entries.
+        range: Positions of its tokens among those of the whole batch.
+        present: True for samples that have the field, (B,).
+        complete: Map from predictions of the whole batch (B, N, P) to those of the field's tokens,
+            as its own tokenizer takes them.
+    """
+
+    number: int
+    tokenizer: "Tokenizer"
+    batch: Batch
+    range: slice
+    present: Tensor
+    complete: Callable[[Tensor], Tensor]
 
 
 class Tokenizer(nn.Module, ABC):
@@ -109,3 +133,38 @@ class Tokenizer(nn.Module, ABC):
     @abstractmethod
     def spread(self, hidden: Tensor, batch: Batch) -> NDArray[np.bool_]:
         """Lay a mark per token (B, N) out over the values that `decode` gives."""
+
+    def leaves(self, batch: Batch) -> list[Leaf]:
+        """Divide a batch into its fields; a field that no sample has is left out."""
+        value = next(iter(batch.values()))
+        present = torch.ones(len(value), dtype=torch.bool, device=value.device)
+        return [Leaf(0, self, batch, slice(None), present, _unchanged)]
+
+    def embed_for_export(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Tokens with their places, (B, N, D), and where there is none, (B, N), for any N.
+
+        Args:
+            batch: As `Modality.whole_batch` makes it.
+        """
+        tokens = self.embed(batch)
+        assert tokens.padding is not None
+        return tokens.placed, tokens.padding
+
+    def shown(self, batch: Batch) -> list[Any]:
+        """Turn samples back into values as a page draws them whole."""
+        return list(self.original(batch))
+
+    def elements(self, batch: Batch) -> list[Any]:
+        """Turn samples back into values one by one, as `spread` marks them."""
+        return list(self.original(batch))
+
+    def guesses(self, predicted: Tensor, batch: Batch) -> list[tuple[Any, tuple[Any, ...]]]:
+        """Turn predictions into values as `elements` gives them, with the probability of each.
+
+        Probabilities are None for a value that has none, and empty where no value has any.
+        """
+        return [(values, ()) for values in self.decode(predicted, batch)]
+
+
+def _unchanged(predicted: Tensor) -> Tensor:
+    return predicted

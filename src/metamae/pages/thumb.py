@@ -7,8 +7,9 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from metamae.modalities.form import Form
 from metamae.pages import raster
-from metamae.pages.form import Form, Sample
+from metamae.pages.form import Sample
 
 Array = NDArray[Any]
 

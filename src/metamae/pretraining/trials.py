@@ -15,15 +15,12 @@ from metamae.data.records import Records
 from metamae.encoder.pretrained import Pretrained
 from metamae.encoder.representations import Features, embeddings, raw_features
 from metamae.errors import MetaMAEError, TrainingError
-from metamae.modalities.grid.grid import Grid
-from metamae.modalities.grid.planning import USUAL_TOKENS, num_tokens
 from metamae.pretraining.pretrain import num_held_out, pretrain, split, total_steps, untrained
 from metamae.run.config import Choices
 from metamae.training.settings import BUDGETS, DEFAULT_STEPS
 
 RATIOS = (0.25, 0.4, 0.5, 0.6, 0.75, 0.85)
 RATES = (0.3, 3.0)  # times the size's learning rate
-FEWEST_TOKENS = 4
 HOLDOUT = 0.2  # share of the samples that trials are judged on
 MOST_JUDGED = 512  # samples on either side of a judgement
 COMPONENTS = 32  # of raw features, that embeddings are asked for
@@ -104,20 +101,10 @@ def search_space(choices: Choices, default: Pretrained) -> dict[str, list[Any]]:
     if "lr" not in given["train"]:
         lr = config.train.lr
         space["train.lr"] = [lr, *(float(f"{factor * lr:.3g}") for factor in RATES)]
-    if isinstance(spec, Grid) and "cell" not in given["modality"]:
-        cells = [list(spec.cell), *_other_cells(spec)]
-        if len(cells) > 1:
-            space["modality.cell"] = cells
+    for name, values in spec.search_space().items():
+        if name not in given["modality"]:
+            space[f"modality.{name}"] = values
     return space
-
-
-def _other_cells(spec: Grid) -> list[list[int]]:
-    """Half and double the cell, where that leaves neither too few tokens nor too many."""
-    half = [max(1, step // 2) for step in spec.cell]
-    double = [min(points, 2 * step) for points, step in zip(spec.size, spec.cell, strict=True)]
-    size, most = np.array([spec.size]), min(USUAL_TOKENS, spec.max_tokens)
-    fitting = (c for c in (half, double) if FEWEST_TOKENS <= num_tokens(size, tuple(c))[0] <= most)
-    return [cell for cell in fitting if cell != list(spec.cell)]
 
 
 def override(settings: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -175,7 +175,7 @@ def test_a_sets_values_do_not_depend_on_its_company(monkeypatch):
     x = mixed_sets()
     spec, _ = infer(x, groups=20, group_size=6)
     together = read(spec, x)
-    monkeypatch.setattr("metamae.modalities.points.points.CHUNK", 1)  # sets are cut one by one
+    monkeypatch.setattr("metamae.modalities.points.spec.CHUNK", 1)  # sets are cut one by one
     for n in range(len(x)):
         alone = read(spec, x, [n])
         num = alone["groups"].shape[1]

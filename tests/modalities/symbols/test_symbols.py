@@ -15,7 +15,7 @@ from metamae.data.records import Records
 from metamae.encoder.embedding import embed_samples, embed_tokens
 from metamae.errors import ConfigError, DataError
 from metamae.modalities.symbols import rows as rows_module
-from metamae.modalities.symbols import symbols
+from metamae.modalities.symbols import spec as symbols
 from metamae.modalities.symbols.grams import BUCKETS
 from metamae.modalities.symbols.subwords import train_bpe
 from metamae.modalities.symbols.symbols import Symbols

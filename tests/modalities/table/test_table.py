@@ -502,8 +502,8 @@ class Lazy:
 
 
 def test_statistics_come_from_a_bounded_part_in_ascending_pieces(monkeypatch):
-    monkeypatch.setattr("metamae.modalities.table.table.STATISTICS_FROM", 50)
-    monkeypatch.setattr("metamae.modalities.table.table.CELLS_AT_ONCE", 32)
+    monkeypatch.setattr("metamae.modalities.table.spec.STATISTICS_FROM", 50)
+    monkeypatch.setattr("metamae.modalities.table.spec.CELLS_AT_ONCE", 32)
     monkeypatch.setattr("metamae.modalities.table.rows.CELLS_AT_ONCE", 32)
     x = np.random.default_rng(0).normal(size=(200, 4))
     column = Lazy(x)

@@ -25,7 +25,7 @@ def scaled(folder, records: Records, index) -> tuple[dict, list]:
     """Arguments of an exported program, made from what its folder says alone."""
     facts = json.loads((folder / "export.json").read_text())
     spec = Schema.from_json((folder / "schema.json").read_text(), "schema.json").modality
-    batch = inputs.whole_batch(spec, records, np.array(index))
+    batch = spec.whole_batch(records, np.array(index))
     return facts, [batch[one["name"]] for one in facts["inputs"]]
 
 
@@ -229,7 +229,7 @@ def test_no_sample_of_the_user_is_in_a_program(runs, data, tmp_path):
     run = load(runs / "series")
     export(run, tmp_path / "out", data=x)
     samples = inputs.look_at(run.schema.modality, run.records(x))
-    batch = inputs.whole_batch(run.schema.modality, samples.pieces, samples.traced[:1])
+    batch = run.schema.modality.whole_batch(samples.pieces, samples.traced[:1])
     with zipfile.ZipFile(tmp_path / "out" / "program.pt2") as archive:
         everything = b"".join(archive.read(name) for name in archive.namelist())
     assert batch["cells"].numpy().tobytes()[:32] not in everything

@@ -11,10 +11,6 @@ from metamae.data.columns.base import Array
 from metamae.data.records import Records
 from metamae.encoder.pretrained import Pretrained
 from metamae.modalities.base import Modality
-from metamae.modalities.mixture.mixture import Mixture, MixtureTokenizer
-from metamae.modalities.mixture.slots import find_slots
-from metamae.modalities.symbols.symbols import Symbols
-from metamae.modalities.symbols.units import UNKNOWN
 from metamae.model.tokenizer import Tokenizer
 from metamae.model.tokens import Batch
 from metamae.pages.form import Heated
@@ -22,7 +18,6 @@ from metamae.pages.strange import Odd, Scored, Strange, write_strange
 from metamae.uses.detect.detectors.base import collect
 from metamae.uses.detect.result import Detected, table_of
 from metamae.uses.detect.scores import Finding, lay_out
-from metamae.uses.forms import form_of
 from metamae.uses.outputs import versions
 
 
@@ -170,35 +165,15 @@ def _divided(
 
 
 def _parts(
-    spec: Modality, tokenizer: Tokenizer, batch: Batch, heat: torch.Tensor, part: str = ""
+    spec: Modality, tokenizer: Tokenizer, batch: Batch, heat: torch.Tensor
 ) -> list[list[Heated]]:
     """Parts of each sample of a batch, without those that are missing."""
-    if isinstance(spec, Mixture):
-        assert isinstance(tokenizer, MixtureTokenizer)
-        rows: list[list[Heated]] = [[] for _ in heat]
-        for slot in find_slots(spec.fields, batch):
-            name, own = spec.parts[slot.number]
-            inner = tokenizer.tokenizers[slot.number]
-            shown = _parts(own, inner, slot.batch, heat[:, slot.range], name)
-            for row in slot.weight.any(dim=1).nonzero().flatten().tolist():
-                rows[row] += shown[row]
-        return rows
-    laid: Array = tokenizer.spread(heat, batch)
-    if isinstance(spec, Symbols):
-        return [[Heated(form_of(spec, part), *one)] for one in _symbols(spec, batch, laid)]
-    originals = tokenizer.original(batch)
-    form = form_of(spec, part)
-    return [[Heated(form, *pair)] for pair in zip(originals, laid, strict=True)]
-
-
-def _symbols(spec: Symbols, batch: Batch, heat: Array) -> list[tuple[list[str], Array]]:
-    """Each symbol as text with its strangeness, up to the last one of each sample."""
-    codes = batch["codes"].cpu().numpy()
-    valid = batch["valid"].cpu().numpy() if "valid" in batch else np.ones(codes.shape, dtype=bool)
-    rows = []
-    for own, known, warmth in zip(codes, valid, heat, strict=True):
-        end = int(np.flatnonzero(known).max(initial=-1)) + 1
-        texts = spec.vocabulary.decode(own[:end, None], known[:end, None])
-        symbols = [t if is_known else UNKNOWN for t, is_known in zip(texts, known, strict=False)]
-        rows.append((symbols, warmth[:end]))
+    rows: list[list[Heated]] = [[] for _ in heat]
+    for leaf in tokenizer.leaves(batch):
+        name, own = spec.leaves[leaf.number]
+        form, values = own.form(name), leaf.tokenizer.elements(leaf.batch)
+        laid: Array = leaf.tokenizer.spread(heat[:, leaf.range], leaf.batch)
+        for row in leaf.present.nonzero().flatten().tolist():
+            # Tokens behind the end of a sample that is shorter than others have no value.
+            rows[row].append(Heated(form, values[row], laid[row][: len(values[row])]))
     return rows

@@ -217,12 +217,12 @@ def lay_out(
     Returns:
         The batch, and the score of each of its tokens, (B, N), NaN where there is none.
     """
-    spec = pretrained.schema.modality
+    spec, tokenizer = pretrained.schema.modality, pretrained.module.backbone.tokenizer
     device = next(pretrained.module.parameters()).device
     batch = to_device(spec.batch(pieces, np.arange(len(pieces))), device)
     with torch.no_grad():
-        num_tokens = pretrained.module.backbone.tokenizer.embed(batch).values.shape[1]
-    _, positions = places_of(spec, batch, num_tokens, cut=False)
+        num_tokens = tokenizer.embed(batch).values.shape[1]
+    _, positions = places_of(spec, tokenizer, batch, num_tokens, cut=False)
     heat = torch.full((len(pieces), num_tokens), float("nan"))
     for row, own in enumerate(tokens):
         there = positions < len(own)

@@ -17,11 +17,8 @@ from metamae.data.columns.base import Index
 from metamae.data.records import Records
 from metamae.errors import DataError
 from metamae.modalities.base import Modality
-from metamae.modalities.mixture.mixture import Mixture
 from metamae.model.tokens import Batch
 
-CONTENTS = ("cells", "codes", "groups")
-"""Entries of a batch that hold its content, (B, N, ...), one of which every modality has."""
 TRACED = 3  # samples that a program is made with, at least
 CHECKED = 32  # samples that it is checked on
 
@@ -77,7 +74,7 @@ def look_at(spec: Modality, records: Records) -> Samples:
     """
     some = records.subset(np.unique(np.linspace(0, len(records) - 1, 4 * CHECKED).astype(int)))
     pieces, _ = spec.unfold(some)
-    names = [name for name, _ in spec.parts] if isinstance(spec, Mixture) else [""]
+    names = [name for name, _ in spec.leaves]
     traced = max(TRACED, len(names))
     if len(pieces) < traced + 1:
         raise DataError(
@@ -98,14 +95,13 @@ def look_at(spec: Modality, records: Records) -> Samples:
     order = np.array(list(dict.fromkeys(int(position) for position in every)))
     inputs = []
     for number, name in enumerate(names):
-        pair = (whole_batch(spec, pieces, ends[number : number + 1]) for ends in (long, short))
+        pair = (spec.whole_batch(pieces, ends[number : number + 1]) for ends in (long, short))
         label = f"length_{number}" if name else "length"
         inputs += list(_inputs(name, label, *pair))
     used = {size for one in inputs for size in one.shape if isinstance(size, str)}
-    parts = spec.parts if isinstance(spec, Mixture) else (("", spec),)
     longest = {
         label: max(part.num_tokens, int(own.max()))
-        for number, ((name, part), own) in enumerate(zip(parts, lengths.T, strict=True))
+        for number, ((name, part), own) in enumerate(zip(spec.leaves, lengths.T, strict=True))
         if (label := f"length_{number}" if name else "length") in used
     }
     alone = np.array(list(dict.fromkeys([*short, *lacking])))
@@ -131,28 +127,9 @@ def _inputs(name: str, label: str, long: Batch, short: Batch) -> Iterator[Input]
             yield Input(key, str(value.numpy().dtype), tuple(shape))
 
 
-def whole_batch(spec: Modality, records: Records, index: Index) -> Batch:
-    """Read samples; every entry that a program takes is there, also where nothing is missing.
-
-    Of a mixture, a field that none of these samples has is left out still.
-
-    Raises:
-        DataError: If a sample does not fit the spec.
-    """
-    batch = spec.batch(records, index)
-    if isinstance(spec, Mixture):
-        batch.pop("valid", None)  # the weights say the same
-    for key, content in list(batch.items()):
-        owner, slash, entry = key.rpartition("/")
-        if entry in CONTENTS and f"{owner}{slash}valid" not in batch:
-            there = torch.ones(content.shape[:3], dtype=torch.bool)
-            batch[f"{owner}{slash}valid"] = there
-    return batch
-
-
 def arguments(spec: Modality, samples: Samples, index: Index) -> tuple[Tensor, ...]:
     """Read pieces as the arguments of a program."""
-    batch = whole_batch(spec, samples.pieces, index)
+    batch = spec.whole_batch(samples.pieces, index)
     found = (
         batch[one.name] if one.name in batch else _stand_in(one, len(index))
         for one in samples.inputs

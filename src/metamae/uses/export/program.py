@@ -18,10 +18,7 @@ from torch import Tensor, nn
 from metamae.encoder.embedding import Vectors, embed_samples
 from metamae.errors import ArtifactError, ConfigError
 from metamae.modalities.base import Modality
-from metamae.modalities.mixture.mixture import MixtureTokenizer
 from metamae.model.backbone import Backbone
-from metamae.model.tokenizer import Tokenizer
-from metamae.model.tokens import Batch
 from metamae.model.transformer import Block
 from metamae.uses.export.inputs import Samples, arguments, open_axes
 
@@ -50,7 +47,8 @@ class Program(nn.Module):
         self.register_buffer("inside", inside, persistent=False)
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        x, padding = _embedded(self.backbone.tokenizer, dict(zip(self.names, tensors, strict=True)))
+        batch = dict(zip(self.names, tensors, strict=True))
+        x, padding = self.backbone.tokenizer.embed_for_export(batch)
         x = torch.cat([self.backbone.cls.expand(x.shape[0], 1, -1), x], dim=1)
         there = ~F.pad(padding, (1, 0), value=False)
         for block in self.backbone.encoder.blocks:
@@ -64,23 +62,6 @@ class Program(nn.Module):
         own = weight[:, None] * self.inside.T  # (B, R, N)
         known = own.sum(dim=2, keepdim=True) > 0
         return torch.where(known, _mean(latent, own), mean).flatten(1)
-
-
-def _embedded(tokenizer: Tokenizer, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Tokens with their places, (B, N, D), and where there is none, (B, N)."""
-    if not isinstance(tokenizer, MixtureTokenizer):
-        tokens = tokenizer.embed(batch)
-        assert tokens.padding is not None  # "valid" is always among the arguments
-        return tokens.placed, tokens.padding
-    # One field behind the other, without the empty places that give a sample its micro-batch.
-    found, missing = [], []
-    for number, (name, _) in enumerate(tokenizer.spec.parts):
-        keys = {key: key.rpartition("/") for key in batch}
-        own = {entry: batch[key] for key, (owner, _, entry) in keys.items() if owner == name}
-        missing.append(own.pop("weight") <= 0)
-        tokens = tokenizer.tokenizers[number].embed(own)
-        found.append(tokens.placed + tokenizer.field.table[number])
-    return torch.cat(found, dim=1), torch.cat(missing, dim=1)
 
 
 def _mixed(block: Block, x: Tensor, there: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ from metamae.data.records import Records
 from metamae.encoder.embedding import MULTIPLE, micro_batches
 from metamae.encoder.pretrained import Pretrained
 from metamae.modalities.base import Modality
-from metamae.modalities.mixture.slots import find_slots
 from metamae.model.backbone import Backbone
+from metamae.model.tokenizer import Tokenizer
 from metamae.model.tokens import Batch, Tokens
 
 Floats = NDArray[np.float64]
@@ -157,7 +157,7 @@ def collect(pretrained: Pretrained, records: Records, measure: Any) -> Described
             there = np.ones((B, N), bool)
             if tokens.padding is not None:
                 there = ~tokens.padding.cpu().numpy()
-            places, own = places_of(spec, batch, N, cut=owner is not None)
+            places, own = places_of(spec, tokenizer, batch, N, cut=owner is not None)
             for row, position in enumerate(index.tolist()):
                 at = there[row].nonzero()[0]
                 rows[position] = ([part[row, at] for part in found], places[at], own[at])
@@ -186,11 +186,14 @@ def _positions(at: list[Index], owner: Index | None) -> Index:
     return np.concatenate(shifted)
 
 
-def places_of(spec: Modality, batch: Batch, num_tokens: int, *, cut: bool) -> tuple[Index, Index]:
+def places_of(
+    spec: Modality, tokenizer: Tokenizer, batch: Batch, num_tokens: int, *, cut: bool
+) -> tuple[Index, Index]:
     """Number the places of a batch's tokens, and say where each stands in its sample.
 
     Args:
         spec: What a sample is.
+        tokenizer: Of the encoder.
         batch: Samples.
         num_tokens: N.
         cut: Whether samples are in pieces, whose tokens stand anywhere in their sample.
@@ -199,24 +202,15 @@ def places_of(spec: Modality, batch: Batch, num_tokens: int, *, cut: bool) -> tu
         Places (N,): tokens of one number can be compared. Positions (N,): the same for the same
         token of every batch, whatever fields of a mixture the samples of this one lack.
     """
-    parts = getattr(spec, "parts", None)
     every = np.arange(num_tokens)
-    if parts is None:
-        return (every if _aligned(spec) and not cut else np.zeros_like(every)), every
     places, positions = np.zeros_like(every), np.zeros_like(every)
-    starts = np.cumsum([0, *(part.num_tokens for _, part in parts)])
-    for slot in find_slots([(name, part.varies) for name, part in parts], batch):
-        own = np.arange(slot.tokens)
-        positions[slot.range] = starts[slot.number] + own
-        aligned = _aligned(parts[slot.number][1])
-        places[slot.range] = starts[slot.number] + (own if aligned else 0)
+    starts = np.cumsum([0, *(own.num_tokens for _, own in spec.leaves)])
+    for leaf in tokenizer.leaves(batch):
+        own = np.arange(len(every[leaf.range]))
+        positions[leaf.range] = starts[leaf.number] + own
+        compared = spec.leaves[leaf.number][1].aligned and not cut
+        places[leaf.range] = starts[leaf.number] + (own if compared else 0)
     return places, positions
-
-
-def _aligned(spec: Modality) -> bool:
-    """Whether the n-th token is the same place in all samples; groups of points have no order."""
-    equal = not spec.varies or getattr(spec, "equal", False)
-    return equal and spec.kind != "points"
 
 
 def _around(latent: Tensor, tokens: Tokens) -> Tensor:
