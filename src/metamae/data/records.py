@@ -11,7 +11,7 @@ import numpy as np
 
 from metamae.core.registry import did_you_mean
 from metamae.data.bad_samples import Bad
-from metamae.data.columns.base import Column, Subset, decodes
+from metamae.data.columns.base import Column, Index, Subset, decodes
 from metamae.data.columns.indexing import AllBut, Chosen, chosen_among
 from metamae.errors import DataError
 
@@ -120,3 +120,10 @@ def sample_names(records: Records, start: int = 0, stop: int | None = None) -> l
     if records.names is not None:
         return [records.names[i] for i in places]
     return [i + records.first_row for i in places]
+
+
+def hold(records: Records, index: Index) -> Records:
+    """Return some samples with their values in memory."""
+    some = records.subset(index)
+    every = np.arange(len(index))
+    return replace(some, columns={name: np.asarray(some[name][every]) for name in some})

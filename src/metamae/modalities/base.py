@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from metamae.data.columns.base import Index, decodes, known_sizes
 from metamae.data.records import Records
 from metamae.modalities.form import Form
+from metamae.modalities.gaps import Gaps, NoGaps
 from metamae.model.tokenizer import Tokenizer
 from metamae.model.tokens import Batch
 
@@ -127,6 +128,10 @@ class Modality(ABC):
     def describe_fields(self, part: str = "") -> list[FieldRow]:
         """Describe the input: a row for each field that a user would recognise."""
         return [FieldRow(part or ", ".join(self.columns), self.kind_word, self.describe())]
+
+    def gaps(self) -> Gaps:
+        """Return where values are missing in such samples, and how predictions are put there."""
+        return NoGaps(f"{self.kind_word} has no place that could be empty")
 
     def search_space(self) -> dict[str, list[Any]]:
         """Settings of `infer` that are worth a trial, by name: the present value, then others."""

@@ -9,9 +9,10 @@ from cases import build, case, objects
 from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
 from metamae.modalities import MODALITIES
+from metamae.modalities.gaps import Sheet
 from metamae.uses.impute.checking import check
-from metamae.uses.impute.guesses import Sheet, guess
-from metamae.uses.impute.holes import lay_out, make_holes, punch
+from metamae.uses.impute.guesses import guess
+from metamae.uses.impute.holes import make_holes
 
 
 def run_of(spec, method="metamae"):
@@ -34,14 +35,14 @@ FILLABLE += ["example of symbols", "numbers in groups with gaps"]
 def test_known_values_are_hidden_and_no_others(name, pattern):
     spec, records = case(name)
     columns = in_memory(records)
-    laid = lay_out(spec, columns)
-    for holes in make_holes(spec, laid, pattern, np.random.default_rng(0)):
+    laid = spec.gaps().lay_out(columns)
+    for holes in make_holes(spec.gaps(), laid, pattern, np.random.default_rng(0)):
         assert not (holes.numbers & ~laid.known).any()
         assert not (holes.words & ~laid.known_words).any()
         left = (laid.known & ~holes.numbers).sum(axis=1)
         left += (laid.known_words & ~holes.words).sum(axis=1)
         assert (left > 0).all()
-        holed = lay_out(spec, punch(spec, columns, laid, holes)).sheet
+        holed = spec.gaps().lay_out(spec.gaps().punch(columns, laid, holes)).sheet
         np.testing.assert_array_equal(
             np.isnan(holed.numbers), np.isnan(laid.sheet.numbers) | holes.numbers
         )
@@ -52,8 +53,8 @@ def test_known_values_are_hidden_and_no_others(name, pattern):
 
 def test_columns_are_each_hidden_once():
     spec, records = case("numbers in groups")
-    laid = lay_out(spec, in_memory(records))
-    found = make_holes(spec, laid, "columns", np.random.default_rng(0))
+    laid = spec.gaps().lay_out(in_memory(records))
+    found = make_holes(spec.gaps(), laid, "columns", np.random.default_rng(0))
     assert sum(holes.numbers.astype(int) for holes in found).tolist() == [[1] * 11] * 8
 
 

@@ -9,8 +9,9 @@ from cases import CASES, build, case, objects
 from metamae.data.records import Records
 from metamae.errors import ConfigError
 from metamae.modalities import MODALITIES
+from metamae.modalities.symbols.gaps import unknown_letters
 from metamae.uses.impute.filling import fill
-from metamae.uses.impute.gaps import open_gaps, unknown_letters
+from metamae.uses.impute.gaps import open_gaps
 
 UNFIT = ["points", "flat points with gaps", "example of points", "spectrograms", "waves of sound"]
 UNFIT += ["bytes", "k-mers that overlap", "subwords"]

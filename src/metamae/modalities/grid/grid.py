@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 
 from metamae.modalities.form import Form
+from metamae.modalities.gaps import Gaps
+from metamae.modalities.grid.gaps import GridGaps
 from metamae.modalities.grid.planning import USUAL_TOKENS, num_tokens
 from metamae.modalities.grid.spec import GridSpec
 from metamae.modalities.grid.tokenizer import GridTokenizer
@@ -19,6 +21,9 @@ class Grid(GridSpec):
 
     def tokenizer(self, width: int) -> Tokenizer:
         return GridTokenizer(self, width)
+
+    def gaps(self) -> Gaps:
+        return GridGaps(self)
 
     def form(self, part: str = "") -> Form:
         sound = self.preparation is not None and self.preparation.name == "log_mel"

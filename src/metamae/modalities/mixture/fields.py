@@ -3,7 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from metamae.core.checks import check_between
 from metamae.core.registry import did_you_mean
-from metamae.data.columns.base import Array, Index
+from metamae.data.columns.base import Array
 from metamae.data.records import Records
 from metamae.errors import ConfigError
 
@@ -144,13 +144,6 @@ def check_weights(fields: Sequence[Field], weights: Any) -> tuple[float, ...]:
             raise ConfigError(f"Mixture.weights: no part {name!r}.{did_you_mean(name, names)}")
         check_between(f"Mixture.weights[{name!r}]", value, 0, float("inf"))
     return tuple(float((weights or {}).get(name, 1.0)) for name in names)
-
-
-def hold(records: Records, index: Index) -> Records:
-    """Return some samples with their values in memory."""
-    some = records.subset(index)
-    every = np.arange(len(index))
-    return replace(some, columns={name: np.asarray(some[name][every]) for name in some})
 
 
 def given(records: Records, kind: str) -> NDArray[np.bool_]:

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from metamae.core.registry import Registry
 from metamae.data.columns.base import Index
-from metamae.data.records import Records
+from metamae.data.records import Records, hold
 from metamae.errors import DataError
 from metamae.modalities.base import Modality
-from metamae.modalities.mixture.fields import Field, check_settings, given, hold
+from metamae.modalities.mixture.fields import Field, check_settings, given
 from metamae.model.tokens import Batch
 
 # What a part may be: every modality but this one.

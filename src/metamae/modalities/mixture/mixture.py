@@ -6,6 +6,8 @@ from metamae.data.columns.base import Index
 from metamae.data.records import Records
 from metamae.modalities.base import FieldRow, Modality
 from metamae.modalities.form import Form
+from metamae.modalities.gaps import Gaps
+from metamae.modalities.mixture.gaps import MixtureGaps
 from metamae.modalities.mixture.spec import MixtureSpec
 from metamae.modalities.mixture.tokenizer import MixtureTokenizer
 from metamae.model.tokenizer import Tokenizer
@@ -17,6 +19,9 @@ class Mixture(MixtureSpec):
 
     def tokenizer(self, width: int) -> Tokenizer:
         return MixtureTokenizer(self, width)
+
+    def gaps(self) -> Gaps:
+        return MixtureGaps(self)
 
     @property
     def leaves(self) -> tuple[tuple[str, Modality], ...]:

@@ -1,6 +1,7 @@
 """Sets of points in space, with or without features."""
 
 from metamae.modalities.form import Form
+from metamae.modalities.gaps import Gaps, NoGaps
 from metamae.modalities.points.spec import PointsSpec
 from metamae.modalities.points.tokenizer import PointsTokenizer
 from metamae.model.tokenizer import Tokenizer
@@ -11,6 +12,9 @@ class Points(PointsSpec):
 
     def tokenizer(self, width: int) -> Tokenizer:
         return PointsTokenizer(self, width)
+
+    def gaps(self) -> Gaps:
+        return NoGaps("a set of points has no place that could be empty")
 
     def form(self, part: str = "") -> Form:
         return Form("points", part, dims=self.dims)

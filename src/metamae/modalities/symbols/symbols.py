@@ -1,6 +1,8 @@
 """Sequences of symbols: letters, codes, k-mers or subwords, of any length."""
 
 from metamae.modalities.form import Form
+from metamae.modalities.gaps import Gaps
+from metamae.modalities.symbols.gaps import SymbolsGaps
 from metamae.modalities.symbols.spec import SymbolsSpec
 from metamae.modalities.symbols.tokenizer import SymbolsTokenizer
 from metamae.model.tokenizer import Tokenizer
@@ -11,6 +13,9 @@ class Symbols(SymbolsSpec):
 
     def tokenizer(self, width: int) -> Tokenizer:
         return SymbolsTokenizer(self, width)
+
+    def gaps(self) -> Gaps:
+        return SymbolsGaps(self)
 
     def form(self, part: str = "") -> Form:
         return Form("letters", part)

@@ -4,7 +4,9 @@ from typing import Any
 
 from metamae.modalities.base import FieldRow
 from metamae.modalities.form import Form
+from metamae.modalities.gaps import Gaps
 from metamae.modalities.table.column import Measured
+from metamae.modalities.table.gaps import TableGaps
 from metamae.modalities.table.spec import TableSpec
 from metamae.modalities.table.tokenizer import TableTokenizer
 from metamae.model.tokenizer import Tokenizer
@@ -17,6 +19,9 @@ class Table(TableSpec):
 
     def tokenizer(self, width: int) -> Tokenizer:
         return TableTokenizer(self, width)
+
+    def gaps(self) -> Gaps:
+        return TableGaps(self)
 
     def form(self, part: str = "") -> Form:
         return Form("row", part, names=tuple(column.name for column in self.measured))

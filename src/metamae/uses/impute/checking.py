@@ -15,11 +15,12 @@ from metamae.encoder.masked_prediction import check_reconstructs
 from metamae.encoder.pretrained import Pretrained
 from metamae.errors import DataError
 from metamae.modalities.base import Modality
+from metamae.modalities.gaps import Holes, Laid, Sheet
 from metamae.modalities.mixture.fields import given
 from metamae.uses.impute.filling import fill
-from metamae.uses.impute.gaps import check_fillable, parts_of, refusal
-from metamae.uses.impute.guesses import Sheet, guess
-from metamae.uses.impute.holes import PATTERNS, Holes, Laid, lay_out, make_holes, punch
+from metamae.uses.impute.gaps import check_fillable
+from metamae.uses.impute.guesses import guess
+from metamae.uses.impute.holes import PATTERNS, make_holes
 
 MOST_REFERENCE = 2000  # samples that guesses are fitted on
 MOST_TESTED = 500  # samples that are filled for each pattern
@@ -83,8 +84,8 @@ def check(
         )
     tested, others = order[:num_tested], order[num_tested:][:MOST_REFERENCE]
     found: list[Error] = []
-    for name, part in parts_of(spec):
-        if refusal(part) is None:
+    for name, part in spec.leaves:
+        if part.gaps().refusal is None:
             case = _Case(pretrained, records, name, part, tested, others)
             for pattern in patterns:
                 found += case.errors(pattern, np.random.default_rng([seed, 1]), seed)
@@ -113,15 +114,15 @@ class _Case:
         every = np.arange(len(tested))
         self.columns = {key: np.asarray(own[key][tested]) for key in part.columns}
         self.rest = {key: np.asarray(self.samples[key][every]) for key in records}
-        self.truth = lay_out(part, self.columns)
+        self.truth = part.gaps().lay_out(self.columns)
         reference = {key: np.asarray(own[key][others]) for key in part.columns}
-        self.reference = lay_out(part, reference).sheet
+        self.reference = part.gaps().lay_out(reference).sheet
 
     def errors(self, pattern: str, rng: np.random.Generator, seed: int) -> list[Error]:
         """Hide values by one pattern and measure every way of filling them."""
         found: dict[str, list[tuple[Sheet, Holes]]] = {}
-        for holes in make_holes(self.part, self.truth, pattern, rng):
-            holed = punch(self.part, self.columns, self.truth, holes)
+        for holes in make_holes(self.part.gaps(), self.truth, pattern, rng):
+            holed = self.part.gaps().punch(self.columns, self.truth, holes)
             for method, sheet in self._filled(holed, holes, seed).items():
                 found.setdefault(method, []).append((sheet, holes))
         return [
@@ -138,7 +139,7 @@ class _Case:
         for key, step in ((name, True), (f"{name}, no inner step", False))[: 1 + adapts]:
             columns = {**holed, **fill(self.pretrained, records, step=step).columns}
             own = {column: columns[column] for column in self.part.columns}
-            found[key] = lay_out(self.part, own).sheet
+            found[key] = self.part.gaps().lay_out(own).sheet
         sheet = self.truth.sheet
         words = sheet.words.copy()
         words[holes.words] = None

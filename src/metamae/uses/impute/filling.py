@@ -22,23 +22,10 @@ from metamae.encoder.masked_prediction import check_reconstructs, predict_hidden
 from metamae.encoder.pretrained import Pretrained
 from metamae.methods.base import Method
 from metamae.modalities.base import Modality
-from metamae.modalities.grid.geometry import LAYOUTS
-from metamae.modalities.grid.grid import Grid
+from metamae.modalities.gaps import Canvas, Opened
 from metamae.modalities.mixture.fields import given
-from metamae.modalities.symbols.symbols import Symbols
-from metamae.modalities.table.table import Table
 from metamae.training.batches import to_device
-from metamae.uses.impute.gaps import (
-    Opened,
-    check_fillable,
-    has_gaps,
-    letters_of,
-    missing_cells,
-    open_gaps,
-    parts_of,
-    refusal,
-    unknown_letters,
-)
+from metamae.uses.impute.gaps import check_fillable, has_gaps, open_gaps
 
 
 @dataclass(frozen=True)
@@ -74,16 +61,16 @@ def fill(
     spec = pretrained.schema.modality
     check_reconstructs(pretrained.module)
     check_fillable(spec, blank)
-    parts = parts_of(spec)
+    parts = spec.leaves
     gappy = {name: has_gaps(part, records, blank) for name, part in parts}
     some = np.logical_or.reduce(list(gappy.values()))
     there = np.zeros(len(records), dtype=bool)
     rows = np.flatnonzero(some)
     there[rows] = _present(spec, records, rows)
     sheets = {
-        column: _Sheet(part, column, records)
+        column: part.gaps().canvas(column, records)
         for name, part in parts
-        if gappy[name].any() and refusal(part) is None
+        if gappy[name].any() and part.gaps().refusal is None
         for column in part.columns
     }
     chosen = np.flatnonzero(some & there)
@@ -92,7 +79,7 @@ def fill(
     if len(chosen):
         _fill_rows(pretrained, records, chosen, sheets, blank, step)
     for name, part in parts:
-        why = refusal(part)
+        why = part.gaps().refusal
         if name and why is None and part.varies:
             why = "how long it would be is unknown"
         if why is not None:
@@ -111,7 +98,7 @@ def _fill_rows(
     pretrained: Pretrained,
     records: Records,
     chosen: Index,
-    sheets: Mapping[str, "_Sheet"],
+    sheets: Mapping[str, Canvas],
     blank: str | None,
     step: bool,
 ) -> None:
@@ -138,7 +125,7 @@ def _fill_rows(
             samples = chosen[index if owner is None else owner[index]]
             begins = _begins(pieces, owner, index)
             for row, (sample, begin) in enumerate(zip(samples.tolist(), begins, strict=True)):
-                for name, part in parts_of(spec):
+                for name, part in spec.leaves:
                     value = decoded[row][name] if name else decoded[row]
                     if value is None:
                         continue
@@ -150,8 +137,8 @@ def _fill_rows(
 def _donors(spec: Modality, records: Records) -> Index:
     """For each part of a mixture a sample that has it."""
     found = []
-    for name, part in parts_of(spec):
-        if name and refusal(part) is None:
+    for name, part in spec.leaves:
+        if name and part.gaps().refusal is None:
             own = records.only(part.columns)
             has = np.flatnonzero(given(own, part.kind))
             for start in range(0, len(has), 1024):
@@ -199,93 +186,3 @@ def predict(method: Method, opened: Opened, ratio: float, *, step: bool = True) 
         times = times + hidden[..., None]
     assert total is not None
     return total / times.clamp(min=1)
-
-
-class _Sheet:
-    """One input column in memory, whose gaps are being filled."""
-
-    def __init__(self, part: Modality, column: str, records: Records):
-        self.part, self.column, self.count = part, column, 0
-        every = np.arange(len(records))
-        values = np.asarray(records[column][every])
-        self.values = values.copy()
-        if isinstance(part, Table):
-            self.measured = [
-                n
-                for n, one in enumerate(part.measured)
-                if part.array is not None or one.field == column
-            ]
-            self.missing = missing_cells(part, records, every)
-
-    def put(self, sample: int, value: Any, begin: int, blank: str | None) -> None:
-        """Put predictions into the gaps of one sample.
-
-        Args:
-            sample: Its position.
-            value: A row, lattice or sequence as `Tokenizer.decode` gives it.
-            begin: Where in the sample it begins, if that was cut into windows.
-            blank: A letter or code that stands for an unknown one.
-        """
-        if isinstance(self.part, Table):
-            self._put_cells(sample, value)
-        elif isinstance(self.part, Grid):
-            self._put_lattice(sample, value, begin)
-        else:
-            assert isinstance(self.part, Symbols)
-            self._put_letters(sample, value, begin, blank)
-
-    def _put_cells(self, sample: int, row: Any) -> None:
-        part = self.part
-        assert isinstance(part, Table)
-        for n in self.measured:
-            one = part.measured[n]
-            if not self.missing[sample, n] or one.part not in ("", "time"):
-                continue
-            if part.array is not None:
-                self.values[sample, int(one.field)] = row[n]
-            elif self.values.dtype.kind == "M":
-                self.values[sample] = np.datetime64(row[n])
-            else:
-                self.values[sample] = row[n]
-            self.count += 1
-
-    def _put_lattice(self, sample: int, lattice: NDArray[Any], begin: int) -> None:
-        part = self.part
-        assert isinstance(part, Grid)
-        value = self.values[sample]
-        if value is None:
-            value = np.full(_shape(part, lattice.shape), np.nan)
-        else:
-            value = np.array(value)
-        # A view with channels first; what is written to it is written to the value.
-        first = LAYOUTS[part.layout](value[None])[0]
-        if part.window:
-            first = first[..., begin : begin + lattice.shape[-1]]
-        gaps = np.isnan(first)
-        first[gaps] = lattice[gaps]
-        self.count += int(gaps.sum())
-        self.values[sample] = value
-
-    def _put_letters(self, sample: int, letters: Any, begin: int, blank: str | None) -> None:
-        part = self.part
-        assert isinstance(part, Symbols)
-        value = self.values[sample]
-        gaps = np.flatnonzero(unknown_letters(part, value, blank))
-        own = gaps[(gaps >= begin) & (gaps < begin + len(letters))]
-        if isinstance(value, str):
-            spelled = list(value)
-            for at in own.tolist():
-                spelled[at] = letters[at - begin]
-            self.values[sample] = "".join(spelled)
-        else:
-            codes = np.array(value)
-            codes[letters_of(part, value)[own]] = letters[own - begin]
-            self.values[sample] = codes
-        self.count += len(own)
-
-
-def _shape(part: Grid, first: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of a value in the user's layout, given that with channels first."""
-    if part.layout == "none":
-        return first[1:]
-    return first if part.layout == "first" else (*first[1:], first[0])

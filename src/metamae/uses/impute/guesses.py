@@ -4,11 +4,12 @@ R reference samples, T samples with holes, F numbers of a sample, K words of a s
 """
 
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from metamae.modalities.gaps import Sheet
 
 Floats = NDArray[np.float64]
 NEIGHBOURS = 5
@@ -16,21 +17,6 @@ MOST_COLUMNS = 1000  # numbers and one-hot words above which a guess would take 
 MOST_ITERATED = 300  # columns of the iterative guess, which fits each from others in turn
 FROM = 20  # columns that each is guessed from where there are more
 ROUNDS = 10
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """Samples as rows of numbers and of words.
-
-    Attributes:
-        numbers: (S, F), NaN where missing.
-        words: (S, K) object, None where missing.
-        lattice: Shape of the numbers of a lattice, (C, *size); None for others.
-    """
-
-    numbers: Floats
-    words: NDArray[Any]
-    lattice: tuple[int, ...] | None = None
 
 
 def guess(reference: Sheet, holed: Sheet, seed: int) -> dict[str, Sheet]:
