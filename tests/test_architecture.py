@@ -18,7 +18,7 @@ from metamae.evaluation.probes import EVALUATIONS
 from metamae.masking import MASKINGS
 from metamae.methods import METHODS
 from metamae.modalities import MODALITIES
-from metamae.schema.schema import modality_settings
+from metamae.schema.kinds import modality_settings
 from metamae.uses.detect.detectors import DETECTORS
 
 ROOT = Path(metamae.__file__).parent
@@ -50,7 +50,7 @@ HOUSE = {
 ROWS = list(HOUSE)
 # Below rows that load torch.
 ALSO_LIGHT = (
-    *("schema/guess", "pretraining/data_checks", "uses/fewshot/episodes"),
+    *("pretraining/data_checks", "uses/fewshot/episodes"),
     *("uses/detect/threshold", "uses/detect/baselines"),
     *("benchmark/dataset", "benchmark/recipe", "benchmark/pocket", "benchmark/published"),
 )

@@ -17,7 +17,8 @@ from metamae.methods import METHODS
 from metamae.methods.base import Method
 from metamae.modalities import MODALITIES
 from metamae.model.decoder import DECODERS
-from metamae.schema.schema import modality_settings, parts_of
+from metamae.schema.kinds import modality_settings
+from metamae.schema.schema import parts_of
 
 # Parameters that a loss need not reach: a mixture completes predictions by heads of its parts,
 # which a method that predicts no data has no use for.

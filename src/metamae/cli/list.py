@@ -24,7 +24,7 @@ def _rows(kind: str) -> list[tuple[str, str, str]]:
     from metamae.masking import MASKINGS
     from metamae.methods import METHODS
     from metamae.modalities import MODALITIES
-    from metamae.schema.schema import modality_settings
+    from metamae.schema.kinds import modality_settings
     from metamae.uses.detect.detectors import DETECTORS
 
     table = {

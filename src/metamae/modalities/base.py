@@ -1,21 +1,61 @@
 """What a modality is: a spec, which is data, and a tokenizer, which is trained."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from enum import IntEnum
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metamae.data.columns.base import Index, decodes, known_sizes
+from metamae.data.columns.base import Column, Index, decodes, known_sizes
 from metamae.data.records import Records
 from metamae.modalities.form import Form
 from metamae.modalities.gaps import Gaps, NoGaps
 from metamae.model.tokenizer import Tokenizer
 from metamae.model.tokens import Batch
 
+LOOK_AT = 1024  # samples that a guess is taken from
 Features = NDArray[np.float32]
+
+
+class Sure(IntEnum):
+    """How sure a modality is of a field."""
+
+    FALLBACK = 1  # it is a single value or text, and there is nothing else to learn from
+    SHAPE = 2  # by the shape or the content of its values
+    NAME = 3  # readers give such a name to such fields only
+
+
+@dataclass(frozen=True)
+class Look:
+    """One field of a data set, as a guess looks at it.
+
+    Attributes:
+        name: Of the field.
+        column: Its values.
+    """
+
+    name: str
+    column: Column
+
+    @cached_property
+    def values(self) -> list[Any]:
+        """The first of its values."""
+        return list(self.column[np.arange(min(len(self.column), LOOK_AT))])
+
+    @cached_property
+    def arrays(self) -> list[NDArray[Any]]:
+        """Those of the first values that are arrays, of a column of objects."""
+        return [value for value in self.values if isinstance(value, np.ndarray)]
+
+    @property
+    def holds_objects(self) -> bool:
+        """Whether its values are texts or arrays of different shapes, one per sample."""
+        return len(self.column.shape) == 1 and self.column.dtype.kind in "OU"
 
 
 @dataclass(frozen=True)
@@ -44,6 +84,14 @@ class Modality(ABC):
     """Registered name."""
     description: ClassVar[str]
     """One line for `metamae list`."""
+    words: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """What users call such samples -> settings of `infer` that the word implies."""
+    timed: ClassVar[tuple[str, ...]] = ()
+    """Those of the words whose samples may have their sampling rate in a field of its own."""
+    columnwise: ClassVar[bool] = False
+    """Whether all fields of this modality are the columns of one input, as in a table."""
+    remarks: ClassVar[bool] = False
+    """Whether such a field beside numbers and categories may be a remark in their table."""
     content: ClassVar[str]
     """Entry of a batch that holds the values, (B, N, ...); "valid" says which are known."""
     editable: ClassVar[tuple[str, ...]] = ()
@@ -71,6 +119,19 @@ class Modality(ABC):
             DataError: If the records are not of this modality.
             ConfigError: If a setting does not fit them.
         """
+
+    @classmethod
+    def recognises(cls, field: Look) -> tuple[Sure, str] | None:
+        """Say how sure it is that one field by itself is of this modality, and by which word.
+
+        None for a field that it would not take.
+        """
+        return None
+
+    @classmethod
+    def doubt(cls, records: Records) -> str:
+        """Return the end of a note: what else samples may be that were taken for this modality."""
+        return ""
 
     @property
     @abstractmethod
@@ -226,7 +287,7 @@ class Modality(ABC):
 
     @property
     def kind_word(self) -> str:
-        """What a user calls this kind of sample, a word of `schema.KINDS`."""
+        """What a user calls this kind of sample, a word of `words`."""
         return self.kind
 
     def settings(self) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from metamae.data.records import Records
 from metamae.encoder.representations import raw_features
 from metamae.errors import ArtifactError, DataError
 from metamae.modalities.base import Modality
-from metamae.modalities.mixture.mixture import Mixture
 from metamae.pretraining.data_checks import (
     FEW_CLASSES,
     duplicates,
@@ -89,9 +88,8 @@ class Inspection:
             choices: What was chosen on the way here.
         """
         spec = self.schema.modality
-        parts = dict(spec.parts) if isinstance(spec, Mixture) else {"": spec}
-        home = {column: part for part in parts.values() for column in part.columns}
-        tables = [part for part in parts.values() if part.kind == "table"]
+        home = {column: own for _, own in spec.leaves for column in own.columns}
+        tables = [own for _, own in spec.leaves if own.columnwise]
         reader = {} if choices.reader == "auto" else {"name": choices.reader}
         return Declared(
             fields=tuple(_declare(field, home.get(field.name)) for field in self.fields),
@@ -215,9 +213,8 @@ def _suspicions(
 
 
 def _table_columns(schema: Schema) -> set[str]:
-    spec = schema.modality
-    parts = [part for _, part in spec.parts] if isinstance(spec, Mixture) else [spec]
-    return {column for part in parts if part.kind == "table" for column in part.columns}
+    leaves = schema.modality.leaves
+    return {column for _, own in leaves if own.columnwise for column in own.columns}
 
 
 def _divide(records: Records, split: str) -> tuple[Records, Records]:
@@ -242,7 +239,7 @@ def _declare(field: Field, spec: Modality | None) -> DeclaredField:
     if spec is None:
         role = "label" if field.role == "label?" else "left out"
         return DeclaredField(name=field.name, role=role, facts=facts)
-    settings = {} if spec.kind == "table" else spec.settings()
+    settings = {} if spec.columnwise else spec.settings()
     if field.name == settings.get("rate_field"):
         return DeclaredField(name=field.name, role="rate", facts=facts)
     return DeclaredField(

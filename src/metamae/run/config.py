@@ -17,9 +17,11 @@ from metamae.data.records import Records
 from metamae.errors import ArtifactError, ConfigError
 from metamae.masking import MASKINGS
 from metamae.methods import METHODS
+from metamae.modalities import MODALITIES
 from metamae.modalities.base import Modality
 from metamae.run.build import SIZES, Network, auto_size
-from metamae.schema.schema import KINDS, Schema, infer_schema, modality_settings
+from metamae.schema.kinds import kinds, modality_settings
+from metamae.schema.schema import Schema, infer_schema
 from metamae.training.settings import DEFAULT_STEPS, TrainSettings, auto_batch_size
 
 # What a size changes besides the network. The paper's optimiser is that of arXiv:2310.16318.
@@ -61,7 +63,7 @@ class Choices:
         METHODS.get(self.method)
         MASKINGS.get(self.masking)
         check_one_of("Pretrain.size", self.size, ["auto", *SIZES])
-        check_one_of("Pretrain.modality", self.modality, ["auto", *KINDS])
+        check_one_of("Pretrain.modality", self.modality, ["auto", *kinds()])
         check_one_of("Pretrain.reader", self.reader, ["auto", *READERS.entries])
         check_at_least("Pretrain.seed", self.seed, 0)
 
@@ -107,7 +109,7 @@ class Config:
         network: Its shape.
         method: Registered name.
         masking: Registered name; None for a method that hides nothing.
-        modality: What the data were taken for, a key of `KINDS`.
+        modality: What the data were taken for, a word of `kinds()`.
         reader: Registered name of the reader, or "auto".
         train: How long and how fast to learn.
         settings: Settings of reader, modality, method and masking, by section.
@@ -279,9 +281,9 @@ def known_settings(choices: Choices) -> dict[str, Settings]:
     reader: Settings = {}
     for name in READERS.entries if choices.reader == "auto" else [choices.reader]:
         reader |= READERS.settings(name)
-    kinds = [KINDS[choices.modality][0]] if choices.modality != "auto" else KINDS_REGISTERED
+    named = choices.modality != "auto"
     modality: Settings = {}
-    for kind in kinds:
+    for kind in [kinds()[choices.modality][0]] if named else MODALITIES.entries:
         modality |= modality_settings(kind)
     return {
         "reader": reader,
@@ -291,9 +293,6 @@ def known_settings(choices: Choices) -> dict[str, Settings]:
         "masking": MASKINGS.settings(choices.masking),
         "train": _defaults(TrainSettings),
     }
-
-
-KINDS_REGISTERED = tuple(dict.fromkeys(kind for kind, _ in KINDS.values()))
 
 
 def choose(choices: Choices, settings: Mapping[str, Any]) -> Choices:

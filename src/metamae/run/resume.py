@@ -8,7 +8,8 @@ from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
 from metamae.run.config import Choices, Config, choose
 from metamae.run.folder import fingerprint
-from metamae.schema.schema import KINDS, Schema
+from metamae.schema.kinds import kinds
+from metamae.schema.schema import Schema
 
 
 def check_same(
@@ -68,7 +69,7 @@ def check_same(
         for name in ("method", "masking", "size", "reader", "seed")
         if getattr(asked, name) not in (getattr(began, name), "auto")
     ]
-    if asked.modality != "auto" and KINDS[asked.modality][0] != spec.kind:
+    if asked.modality != "auto" and kinds()[asked.modality][0] != spec.kind:
         changed.append(f"modality = {asked.modality!r} instead of {spec.kind!r}")
     changed += [f"ignore = {name!r}, which was input" for name in ignore if name in spec.columns]
     if changed:

@@ -1,7 +1,7 @@
 """What a data set holds, as a TOML file that `inspect` writes and a user edits.
 
 Each field has a role: "input", "label" or "left out", or "rate" for the field that gives
-another one's sampling rate. Each input has a kind, a word of `schema.KINDS`, and settings of its
+another one's sampling rate. Each input has a kind, a word of `kinds()`, and settings of its
 own; all fields of kind "table" are the columns of one table, whose settings stand in [table].
 """
 
@@ -16,7 +16,8 @@ import tomli_w
 from metamae.core.registry import did_you_mean
 from metamae.data.records import Records
 from metamae.errors import ConfigError, DataError
-from metamae.schema.schema import KINDS
+from metamae.schema.kinds import kinds, modality_of, modality_settings
+from metamae.schema.schema import PARTS
 
 ROLES = ("input", "label", "left out", "rate")
 _HEAD = """\
@@ -36,7 +37,7 @@ class DeclaredField:
     Attributes:
         name: Of the field.
         role: One of `ROLES`.
-        kind: What an input is, a word of `schema.KINDS`; None for what is no input.
+        kind: What an input is, a word of `kinds()`; None for what is no input.
         settings: Of its modality; those of a table's columns stand in `Declared.table`.
         facts: What describes the field and is not read back.
     """
@@ -46,6 +47,11 @@ class DeclaredField:
     kind: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_column(self) -> bool:
+        """Whether it is an input that makes up a table with others."""
+        return self.role == "input" and self.kind is not None and modality_of(self.kind).columnwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +78,7 @@ class Declared:
         else:
             registered = []
             for part in parts:
-                kind, implied = KINDS[part["kind"]]
+                kind, implied = kinds()[part["kind"]]
                 registered.append(
                     {**part, "kind": kind, "settings": {**implied, **part["settings"]}}
                 )
@@ -116,17 +122,19 @@ class Declared:
             }
             for f in self.fields
         ]
-        return _HEAD.format(source=source, kinds=", ".join(KINDS)) + "\n" + tomli_w.dumps(document)
+        return (
+            _HEAD.format(source=source, kinds=", ".join(kinds())) + "\n" + tomli_w.dumps(document)
+        )
 
     def _parts(self) -> list[dict[str, Any]]:
-        """Inputs as the parts of a mixture: name, kind (a word of `KINDS`), columns, settings."""
+        """Inputs as the parts of a mixture: name, kind (a word of `kinds()`), columns, settings."""
         parts: list[dict[str, Any]] = []
-        columns = [f.name for f in self.fields if f.role == "input" and f.kind == "table"]
+        columns = [f.name for f in self.fields if f.is_column]
         if columns:
             table = {"columns": columns, "settings": dict(self.table)}
             parts.append({"name": "table", "kind": "table", **table})
         for f in self.fields:
-            if f.role != "input" or f.kind == "table":
+            if f.role != "input" or f.is_column:
                 continue
             rate = f.settings.get("rate_field")
             parts.append(
@@ -180,9 +188,10 @@ def _field(source: str, entry: Mapping[str, Any]) -> DeclaredField:
     if role not in ROLES:
         near = did_you_mean(role, ROLES)
         raise ConfigError(f"{owner}: role must be a known one; got {role!r}.{near}")
-    kinds = [word for word in KINDS if word != "mixture"]
-    if role == "input" and kind not in kinds:
-        near = did_you_mean(kind, kinds)
+    # A field is of one modality; several together are a mixture without being told so.
+    known = [word for word, (name, _) in kinds().items() if PARTS not in modality_settings(name)]
+    if role == "input" and kind not in known:
+        near = did_you_mean(kind, known)
         raise ConfigError(f"{owner}: kind of an input must be a known one; got {kind!r}.{near}")
     settings = entry.get("settings", {})
     if not isinstance(settings, dict):

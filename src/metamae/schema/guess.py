@@ -3,24 +3,17 @@
 Nothing here is certain, so every guess comes with a note that says how to override it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from metamae.data.columns.base import Array, Column
 from metamae.data.records import Records
-
-LOOK_AT = 1024  # samples that a guess is taken from
+from metamae.modalities import MODALITIES
+from metamae.modalities.base import Look, Sure
+from metamae.schema.kinds import modality_of
 
 # Fields that hold labels or groups by convention: never input unless asked for.
 LABELS = ("y", "label", "labels", "target", "group", "groups")
 
-# Fields that readers name after their content.
-NAMED = ("audio", "image", "video", "volume", "points")
-# Fields of strings whose name says that they are content, and no name or category.
-TEXTS = ("text", "caption", "sentence", "description", "sequence", "smiles", "peptide", "dna")
 
 RATE = "rate"
 """Field that gives each recording's sampling rate."""
@@ -31,7 +24,7 @@ class Guess:
     """What the samples are taken for.
 
     Attributes:
-        kind: A word of `schema.KINDS`.
+        kind: A word of `kinds()`.
         inputs: The records with the input fields only.
         notes: What was assumed, one sentence each.
     """
@@ -41,22 +34,41 @@ class Guess:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What one field is taken for.
+
+    Attributes:
+        word: A word of `kinds()`.
+        sure: How sure its modality is.
+        remark: Whether it may be a remark in a table.
+    """
+
+    word: str
+    sure: Sure
+    remark: bool
+
+    @property
+    def is_content(self) -> bool:
+        """Whether it can be learnt from alone, and is no single value beside others."""
+        return self.sure > Sure.FALLBACK
+
+
 def guess(records: Records) -> Guess:
     """Guess which fields are input and what they are, from names, types and shapes."""
     inputs, notes = choose_inputs(records)
     names = [name for name in inputs if name != RATE or len(inputs.columns) == 1]
-    forms = {name: form_of(name, inputs) for name in names}
+    seen = {name: look(name, inputs) for name in names}
     if len(names) == 1:
-        kind = forms[names[0]]
-        if kind == "scalar":
-            kind = "symbols" if inputs[names[0]].dtype.kind in "OU" else "table"
-    elif any(form != "scalar" for form in forms.values()) and not _is_table(forms):
+        kind = seen[names[0]].word
+    elif any(one.is_content for one in seen.values()) and not _is_table(seen.values()):
         kind = "mixture"
     else:
         kind = "table"
-    if kind not in ("series", "audio"):
+    modality = modality_of(kind)
+    if kind not in modality.timed:
         inputs = inputs.only(names)
-    notes.append(f"taken as {kind} (override: --modality){_doubt(inputs, kind)}")
+    notes.append(f"taken as {kind} (override: --modality){modality.doubt(inputs)}")
     return Guess(kind, inputs, tuple(notes))
 
 
@@ -90,13 +102,13 @@ def choose_inputs(records: Records) -> tuple[Records, list[str]]:
 
 
 def split_fields(records: Records) -> list[tuple[str, str, list[str]]]:
-    """Divide the fields of a mixture into parts: name, kind (a word of `schema.KINDS`), columns.
+    """Divide the fields of a mixture into parts: name, kind (a word of `kinds()`), columns.
 
     Arrays and texts are parts of their own; all single values together are a table.
     """
-    forms = {name: form_of(name, records) for name in records}
-    parts = [(name, form, [name]) for name, form in forms.items() if form != "scalar"]
-    scalars = [name for name, form in forms.items() if form == "scalar"]
+    seen = {name: look(name, records) for name in records}
+    parts = [(name, one.word, [name]) for name, one in seen.items() if one.is_content]
+    scalars = [name for name, one in seen.items() if not one.is_content]
     return [*parts, ("table", "table", scalars)] if scalars else parts
 
 
@@ -108,70 +120,23 @@ def without_labels(records: Records) -> tuple[Records, list[str]]:
     return records.without(suspects), [f"left out as labels: {', '.join(suspects)}"]
 
 
-def form_of(name: str, records: Records) -> str:
-    """Say what one field looks like: a word of `schema.KINDS`, or "scalar"."""
-    column = records[name]
-    if name in NAMED:
-        return name
-    if len(column.shape) > 2:
-        return "grid"
-    if len(column.shape) == 2:
-        return "table"
-    if column.dtype.kind not in "OU":
-        return "scalar"
-    values = _some(column)
-    arrays = [value for value in values if isinstance(value, np.ndarray)]
-    if arrays:
-        return _form_of_arrays(arrays)
-    return "symbols" if _is_text(name, values) else "scalar"
-
-
-def _form_of_arrays(arrays: Sequence[Array]) -> str:
-    """Of arrays of different lengths: whole numbers in one row are codes, others lattices."""
-    axes = max(array.ndim for array in arrays)
-    if axes == 1 and all(array.dtype.kind in "iu" for array in arrays):
-        return "symbols"
-    return {1: "series", 2: "series", 3: "image"}.get(axes, "volume")
+def look(name: str, records: Records) -> Seen:
+    """Ask every modality what it makes of one field; the surest is believed."""
+    field = Look(name, records[name])
+    offers = [
+        (found, MODALITIES.get(registered))
+        for registered in MODALITIES.entries
+        if (found := MODALITIES.get(registered).recognises(field)) is not None
+    ]
+    (sure, word), modality = max(offers, key=lambda offer: offer[0][0])
+    return Seen(word, sure, modality.remarks)
 
 
 def _is_content(name: str, records: Records) -> bool:
-    return form_of(name, records) != "scalar"
+    return look(name, records).is_content
 
 
-def _is_text(name: str, values: Sequence[Any]) -> bool:
-    texts = [value for value in values if isinstance(value, str)]
-    if len(set(texts)) <= max(2, 0.5 * len(texts)):
-        return False
-    return name.lower() in TEXTS or sum(" " in text.strip() for text in texts) > 0.5 * len(texts)
-
-
-def _is_table(forms: dict[str, str]) -> bool:
+def _is_table(seen: Collection[Seen]) -> bool:
     """Whether single values and texts stand beside each other, as in a table with remarks."""
-    scalars = sum(form == "scalar" for form in forms.values())
-    return scalars >= 2 and all(form in ("scalar", "symbols") for form in forms.values())
-
-
-def _some(column: Column) -> list[Any]:
-    return list(column[np.arange(min(len(column), LOOK_AT))])
-
-
-def _doubt(records: Records, kind: str) -> str:
-    """Say what an array of numbers (S, F) may be instead of a table, where it looks like it."""
-    names = list(records)
-    if kind != "table" or len(names) > 1 or len(records[names[0]].shape) != 2:
-        return ""
-    block = np.asarray(records[names[0]][np.arange(min(len(records), LOOK_AT))])
-    if block.shape[1] < 16 or block.dtype.kind not in "iuf":
-        return ""
-    if block.dtype.kind in "iu" and len(np.unique(block)) <= 32:
-        return "; few different whole numbers: if they are codes, --modality symbols"
-    there = np.isfinite(block)
-    values = np.where(there, block, 0.0).astype(np.float64)
-    mean = values.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
-    centred = np.where(there, values - mean, 0.0)
-    left, right = centred[:, :-1], centred[:, 1:]
-    sizes = np.sqrt((left**2).sum(axis=0) * (right**2).sum(axis=0))
-    alike = np.divide((left * right).sum(axis=0), sizes, out=np.zeros_like(sizes), where=sizes > 0)
-    if np.median(alike) > 0.9:
-        return "; neighbouring columns are alike: if they are points of a curve, --modality series"
-    return ""
+    scalars = sum(not one.is_content for one in seen)
+    return scalars >= 2 and all(one.remark or not one.is_content for one in seen)

@@ -13,25 +13,12 @@ from metamae.errors import ArtifactError, ConfigError, DataError
 from metamae.modalities import MODALITIES
 from metamae.modalities.base import Modality
 from metamae.schema.guess import choose_inputs, guess, split_fields, without_labels
+from metamae.schema.kinds import kinds, modality_of, modality_settings
 
 FORMAT = 1
 """Version of the JSON form; raised when an old reader could no longer understand it."""
-
-# What a user may call a modality -> registered name and the settings that this implies.
-KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "series": ("grid", {"axes": 1}),
-    "image": ("grid", {"axes": 2}),
-    "volume": ("grid", {"axes": 3}),
-    "video": ("grid", {"axes": 3}),
-    "audio": ("grid", {"axes": 1, "prepare": "log_mel"}),
-    "waveform": ("grid", {"axes": 1, "prepare": "waveform"}),
-    "grid": ("grid", {}),
-    "symbols": ("symbols", {}),
-    "text": ("symbols", {}),
-    "table": ("table", {}),
-    "points": ("points", {}),
-    "mixture": ("mixture", {}),
-}
+PARTS = "parts"
+"""Setting of a modality that is made of several fields, each with a modality of its own."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +83,7 @@ def infer_schema(
 
     Args:
         records: Training data.
-        modality: A key of `KINDS`, or "auto" to guess.
+        modality: A word of `kinds()`, or "auto" to guess.
         ignore: Fields that are no input, e.g. labels.
         settings: The user's choices for the modality.
         seed: Of the subsample that statistics are taken from.
@@ -105,8 +92,8 @@ def infer_schema(
         ConfigError: If a name or a setting is unknown.
         DataError: If the data are not of that modality, or no guess is possible.
     """
-    if modality != "auto" and modality not in KINDS:
-        raise ConfigError(f"Unknown modality {modality!r}.{did_you_mean(modality, KINDS)}")
+    if modality != "auto":
+        modality_of(modality)  # a word that is not known is a slip of the user's
     ignore = tuple(ignore)
     for name in ignore:
         records[name]  # a name that is not there is a slip of the user's
@@ -114,17 +101,17 @@ def infer_schema(
     if modality == "auto":
         found = guess(offered)
         inputs, notes, modality = found.inputs, list(found.notes), found.kind
-    elif modality == "mixture":
+    elif PARTS in modality_settings(kinds()[modality][0]):
         # A user who asks for a mixture means every field; `parts` says it exactly.
-        parts = (settings or {}).get("parts")
+        parts = (settings or {}).get(PARTS)
         inputs, notes = (offered, []) if parts else without_labels(offered)
     else:
         inputs, notes = choose_inputs(offered)
-    kind, implied = KINDS[modality]
+    kind, implied = kinds()[modality]
     chosen = {**implied, **(settings or {})}
-    if kind == "mixture" and not chosen.get("parts"):
-        chosen["parts"] = parts_of(inputs)
     known = modality_settings(kind)
+    if PARTS in known and not chosen.get(PARTS):
+        chosen[PARTS] = parts_of(inputs)
     for key in chosen:
         if key not in known:
             raise ConfigError(
@@ -144,13 +131,7 @@ def parts_of(records: Records) -> list[dict[str, Any]]:
     """Return the setting `parts` of a mixture of all fields."""
     parts = []
     for name, word, columns in split_fields(records):
-        kind, implied = KINDS[word]
-        settings = {**implied, "min_columns": 1} if kind == "table" else implied
+        kind, implied = kinds()[word]
+        settings = {**implied, "min_columns": 1} if modality_of(word).columnwise else implied
         parts.append({"name": name, "kind": kind, "columns": columns, "settings": settings})
     return parts
-
-
-def modality_settings(kind: str) -> dict[str, Any]:
-    """Return the settings of a registered modality and their defaults."""
-    defaults = MODALITIES.get(kind).infer.__func__.__kwdefaults__
-    return dict(defaults or {})

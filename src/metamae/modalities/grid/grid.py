@@ -1,9 +1,11 @@
 """Numbers on a regular lattice, written once for any number of axes: series, images, volumes."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
+from metamae.modalities.base import Look, Sure
 from metamae.modalities.form import Form
 from metamae.modalities.gaps import Gaps
 from metamae.modalities.grid.gaps import GridGaps
@@ -18,6 +20,30 @@ FEWEST_TOKENS = 4  # of a sample whose cell is worth a trial
 
 class Grid(GridSpec):
     """Cells of a lattice of numbers are tokens."""
+
+    words: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "series": {"axes": 1},
+        "image": {"axes": 2},
+        "volume": {"axes": 3},
+        "video": {"axes": 3},
+        "audio": {"axes": 1, "prepare": "log_mel"},
+        "waveform": {"axes": 1, "prepare": "waveform"},
+        "grid": {},
+    }
+    timed: ClassVar[tuple[str, ...]] = ("series", "audio")
+
+    @classmethod
+    def recognises(cls, field: Look) -> tuple[Sure, str] | None:
+        if field.name in ("audio", "image", "video", "volume"):
+            return Sure.NAME, field.name
+        if len(field.column.shape) > 2:
+            return Sure.SHAPE, "grid"
+        if field.holds_objects and field.arrays:
+            axes = max(array.ndim for array in field.arrays)
+            # Whole numbers in one row are codes.
+            if axes > 1 or any(array.dtype.kind not in "iu" for array in field.arrays):
+                return Sure.SHAPE, {1: "series", 2: "series", 3: "image"}.get(axes, "volume")
+        return None
 
     def tokenizer(self, width: int) -> Tokenizer:
         return GridTokenizer(self, width)

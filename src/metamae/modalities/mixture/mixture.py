@@ -1,5 +1,8 @@
 """Several fields of one sample learnt together: image and caption, sensors, table and text."""
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 
 from metamae.data.columns.base import Index
@@ -16,6 +19,8 @@ from metamae.model.tokens import Batch
 
 class Mixture(MixtureSpec):
     """The tokens of every field stand one behind the other."""
+
+    words: ClassVar[Mapping[str, Mapping[str, Any]]] = {"mixture": {}}
 
     def tokenizer(self, width: int) -> Tokenizer:
         return MixtureTokenizer(self, width)

@@ -1,5 +1,9 @@
 """Sets of points in space, with or without features."""
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from metamae.modalities.base import Look, Sure
 from metamae.modalities.form import Form
 from metamae.modalities.gaps import Gaps, NoGaps
 from metamae.modalities.points.spec import PointsSpec
@@ -9,6 +13,12 @@ from metamae.model.tokenizer import Tokenizer
 
 class Points(PointsSpec):
     """Groups of neighbouring points are tokens."""
+
+    words: ClassVar[Mapping[str, Mapping[str, Any]]] = {"points": {}}
+
+    @classmethod
+    def recognises(cls, field: Look) -> tuple[Sure, str] | None:
+        return (Sure.NAME, "points") if field.name == "points" else None
 
     def tokenizer(self, width: int) -> Tokenizer:
         return PointsTokenizer(self, width)
