@@ -260,6 +260,27 @@ def test_what_is_never_written(path):
                 assert not bare, "an abstract method needs no NotImplementedError"
 
 
+@pytest.mark.parametrize("path", [p for p in FILES if part_of(p) != "modalities"], ids=name_of)
+def test_nobody_else_asks_what_the_data_are(path):
+    """A modality owns what depends on it: others name no class of one and compare no name.
+
+    Source: the rule stands in docs/design.md, section 3.
+    """
+    for node in ast.walk(tree_of(path)):
+        match node:
+            case ast.ImportFrom(module=str(module)) if module.startswith("metamae.modalities."):
+                shared = module.split(".")[2] in SHARED
+                assert shared, f"{module} is imported, which is one modality"
+            case ast.Compare(left=left, comparators=others):
+                for one in (left, *others):
+                    for part in ast.walk(one):
+                        named = isinstance(part, ast.Constant) and part.value in MODALITIES.own
+                        assert not named, f"line {node.lineno} compares with {part.value!r}"
+            case ast.Call(func=ast.Name(id="hasattr" | "getattr"), args=[asked, *_]):
+                shown = ast.unparse(asked)
+                assert not re.search(r"\b(spec|modality|tokenizer|part|own)$", shown), shown
+
+
 def loaded_by(code: str) -> set[str]:
     """Names of the top-level packages that a fresh interpreter has after running some code."""
     shown = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from metamae.estimator import Embedder as Embedder
     from metamae.pretraining.inspect import inspect as inspect
     from metamae.pretraining.pretrain import pretrain as pretrain
+    from metamae.run.plugins import register as register
     from metamae.uses.attribute.attribute import attribute_tokens as attribute_tokens
     from metamae.uses.demo import demo as demo
     from metamae.uses.detect.detect import detect as detect
@@ -63,6 +64,7 @@ _HOME = {
     "inspect": "pretraining.inspect",
     "predict": "uses.finetune.finetune",
     "pretrain": "pretraining.pretrain",
+    "register": "run.plugins",
     "search": "uses.search.search",
 }
 

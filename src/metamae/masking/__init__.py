@@ -11,4 +11,5 @@ MASKINGS = Registry(
         "field": "FieldMasking",
         "span": "SpanMasking",
     },
+    group="metamae.maskings",
 )

@@ -16,4 +16,5 @@ METHODS = Registry(
         "psco": "PsCo",
         "random_teacher": "RandomTeacher",
     },
+    group="metamae.methods",
 )

@@ -12,4 +12,5 @@ MODALITIES = Registry(
         "symbols": "Symbols",
         "table": "Table",
     },
+    group="metamae.modalities",
 )

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from metamae.data.columns.base import Column, Index, decodes, known_sizes
+from metamae.data.presence import given
 from metamae.data.records import Records
 from metamae.modalities.form import Form
 from metamae.modalities.gaps import Gaps, NoGaps
@@ -250,6 +251,11 @@ class Modality(ABC):
     def present(self, records: Records, index: Index) -> NDArray[np.bool_]:
         """Say which samples have a value at all, (B,); a mixture's sample may lack a field."""
         return np.ones(len(index), dtype=bool)
+
+    @classmethod
+    def given(cls, records: Records) -> NDArray[np.bool_]:
+        """Say which samples have a field that is made of these columns, (S,)."""
+        return given(records, every=not cls.columnwise)
 
     @abstractmethod
     def batch(self, records: Records, index: Index) -> Batch:

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from cases import build, case, objects, rng
+from metamae.data.presence import given
 from metamae.data.records import Records
 from metamae.encoder.embedding import MULTIPLE as EMBEDDED
 from metamae.encoder.embedding import embed_samples
@@ -17,7 +18,7 @@ from metamae.errors import ConfigError, DataError
 from metamae.methods.metamae import touching
 from metamae.modalities import MODALITIES
 from metamae.modalities.grid.grid import Grid
-from metamae.modalities.mixture.fields import choose_fields, given
+from metamae.modalities.mixture.fields import choose_fields
 from metamae.modalities.mixture.measuring import PARTS
 from metamae.modalities.mixture.mixture import Mixture
 from metamae.modalities.mixture.slots import (
@@ -241,9 +242,9 @@ def test_what_counts_as_missing(values, expected):
 
 def test_a_table_needs_one_of_its_columns_and_other_fields_all():
     x, y = np.array([1.0, np.nan, np.nan]), np.array([np.nan, 2.0, np.nan])
-    assert given(Records({"x": x, "y": y}, "array"), "table").tolist() == [True, True, False]
+    assert given(Records({"x": x, "y": y}, "array"), every=False).tolist() == [True, True, False]
     sound = {"sound": objects([np.ones(3), None, np.ones(9)]), "rate": np.array([8, 8, 8])}
-    assert given(Records(sound, "array"), "grid").tolist() == [True, False, True]
+    assert given(Records(sound, "array"), every=True).tolist() == [True, False, True]
 
 
 def test_lengths_are_those_of_the_fields_and_0_where_one_is_missing():

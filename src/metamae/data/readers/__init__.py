@@ -46,6 +46,7 @@ READERS = Registry(
         "smiles": "SmilesReader",
         "ts": "TsReader",
     },
+    group="metamae.readers",
 )
 
 

@@ -11,4 +11,5 @@ EVALUATIONS = Registry(
         "boosted_trees": "BoostedTrees",
         "dabs_probe": "DabsProbe",
     },
+    group="metamae.evaluations",
 )

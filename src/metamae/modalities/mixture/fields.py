@@ -6,16 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from metamae.core.checks import check_between
 from metamae.core.registry import did_you_mean
-from metamae.data.columns.base import Array
 from metamae.data.records import Records
 from metamae.errors import ConfigError
 
-CHUNK = 1024  # samples that are read at once to see whether they have a value
 KEYS = ("name", "kind", "columns", "settings")
 
 
@@ -144,33 +139,3 @@ def check_weights(fields: Sequence[Field], weights: Any) -> tuple[float, ...]:
             raise ConfigError(f"Mixture.weights: no part {name!r}.{did_you_mean(name, names)}")
         check_between(f"Mixture.weights[{name!r}]", value, 0, float("inf"))
     return tuple(float((weights or {}).get(name, 1.0)) for name in names)
-
-
-def given(records: Records, kind: str) -> NDArray[np.bool_]:
-    """Say which samples have a field that is made of these columns, (S,), reading a few at a time.
-
-    A value is missing if it is None, empty, or only NaN. One value is enough for a table; any
-    other field needs all of its columns, a recording its rate.
-    """
-    there = np.full(len(records), kind != "table")
-    for start in range(0, len(records), CHUNK):
-        some = np.arange(start, min(start + CHUNK, len(records)))
-        for column in records.columns.values():
-            found = True if column.dtype.kind in "iub" else _given(np.asarray(column[some]))
-            there[some] = there[some] | found if kind == "table" else there[some] & found
-    return there
-
-
-def _given(values: Array) -> NDArray[np.bool_]:
-    if values.dtype == object:
-        return np.array([_is_given(value) for value in values], dtype=bool)
-    if values.dtype.kind not in "fmM":
-        return np.ones(len(values), dtype=bool)
-    return np.asarray(~np.isnan(values).reshape(len(values), -1).all(axis=1))
-
-
-def _is_given(value: Any) -> bool:
-    if value is None or isinstance(value, str):
-        return bool(value)
-    array = np.asarray(value)
-    return bool(_given(array.reshape(1, -1))[0]) if array.size and array.dtype != object else False

@@ -10,7 +10,7 @@ from metamae.data.columns.base import Index
 from metamae.data.records import Records, hold
 from metamae.errors import DataError
 from metamae.modalities.base import Modality
-from metamae.modalities.mixture.fields import Field, check_settings, given
+from metamae.modalities.mixture.fields import Field, check_settings
 from metamae.model.tokens import Batch
 
 # What a part may be: every modality but this one.
@@ -18,6 +18,7 @@ PARTS = Registry(
     "metamae.modalities",
     "modality of a part",
     {"grid": "Grid", "points": "Points", "symbols": "Symbols", "table": "Table"},
+    group="metamae.modalities",
 )
 
 
@@ -56,7 +57,7 @@ def measure_part(part: Modality, own: Records, rng: np.random.Generator) -> tupl
 def read_part(part: Modality, records: Records, index: Index) -> tuple[Records, NDArray[np.bool_]]:
     """Bring the columns of a part into memory, and say which of the samples have it, (B,)."""
     held = hold(records.only(part.columns), index)
-    has = given(held, part.kind)
+    has = part.given(held)
     if has.any():
         has[has] = part.present(held, np.flatnonzero(has))
     return held, has

@@ -31,11 +31,7 @@ from metamae.data.columns.base import Index
 from metamae.data.records import Records
 from metamae.errors import ConfigError
 from metamae.modalities.base import Features, Modality
-from metamae.modalities.mixture.fields import (
-    check_weights,
-    choose_fields,
-    given,
-)
+from metamae.modalities.mixture.fields import check_weights, choose_fields
 from metamae.modalities.mixture.measuring import (
     PARTS,
     infer_part,
@@ -103,7 +99,7 @@ class MixtureSpec(Modality):
         specs, measured = [], []
         for field in fields:
             own = some.only(field.columns)
-            own = own.subset(np.flatnonzero(given(own, field.kind)))
+            own = own.subset(np.flatnonzero(PARTS.get(field.kind).given(own)))
             spec, more = infer_part(field, own, rng)
             specs.append((field.name, spec))
             measured.append(measure_part(spec, own, rng))
@@ -167,7 +163,7 @@ class MixtureSpec(Modality):
         for name, part in self.parts:
             own = records.only(part.columns)
             if any(column.dtype == object for column in own.columns.values()):
-                own = own.subset(np.flatnonzero(given(own, part.kind)))
+                own = own.subset(np.flatnonzero(part.given(own)))
             if len(own) and part.unfold(own)[1] is not None:
                 raise ConfigError(
                     f"Mixture.parts: {name!r} must hold samples that are taken whole; got some "

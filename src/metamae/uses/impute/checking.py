@@ -16,7 +16,6 @@ from metamae.encoder.pretrained import Pretrained
 from metamae.errors import DataError
 from metamae.modalities.base import Modality
 from metamae.modalities.gaps import Holes, Laid, Sheet
-from metamae.modalities.mixture.fields import given
 from metamae.uses.impute.filling import fill
 from metamae.uses.impute.gaps import check_fillable
 from metamae.uses.impute.guesses import guess
@@ -108,7 +107,7 @@ class _Case:
         self.prefix = f"{name}: " if name else ""
         own = records.only(part.columns)
         if name:
-            has = given(own, part.kind)
+            has = part.given(own)
             tested, others = tested[has[tested]], others[has[others]]
         self.samples = records.subset(tested)
         every = np.arange(len(tested))

@@ -23,7 +23,6 @@ from metamae.encoder.pretrained import Pretrained
 from metamae.methods.base import Method
 from metamae.modalities.base import Modality
 from metamae.modalities.gaps import Canvas, Opened
-from metamae.modalities.mixture.fields import given
 from metamae.training.batches import to_device
 from metamae.uses.impute.gaps import check_fillable, has_gaps, open_gaps
 
@@ -83,7 +82,7 @@ def fill(
         if name and why is None and part.varies:
             why = "how long it would be is unknown"
         if why is not None:
-            lacking = len(records) - int(given(records.only(part.columns), part.kind).sum())
+            lacking = len(records) - int(part.given(records.only(part.columns)).sum())
             left[f"in {name}: {why}"] = lacking
     counts = {column: sheet.count for column, sheet in sheets.items() if sheet.count}
     filled = {column: sheets[column].values for column in counts}
@@ -140,7 +139,7 @@ def _donors(spec: Modality, records: Records) -> Index:
     for name, part in spec.leaves:
         if name and part.gaps().refusal is None:
             own = records.only(part.columns)
-            has = np.flatnonzero(given(own, part.kind))
+            has = np.flatnonzero(part.given(own))
             for start in range(0, len(has), 1024):
                 good = has[start : start + 1024][part.present(own, has[start : start + 1024])]
                 if len(good):
