@@ -236,8 +236,8 @@ def test_names_may_hold_a_slash():
 )
 def test_what_counts_as_missing(values, expected):
     records = Records({"x": values}, "array")
-    for kind in ("grid", "table"):
-        assert given(records, kind).tolist() == expected
+    for every in (True, False):
+        assert given(records, every=every).tolist() == expected
 
 
 def test_a_table_needs_one_of_its_columns_and_other_fields_all():
