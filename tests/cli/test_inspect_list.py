@@ -1,6 +1,7 @@
 """`metamae inspect`, `metamae list`, and the command line itself."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,10 @@ import pytest
 
 from command import metamae, refused
 from metamae.cli.list import KINDS
+from metamae.evaluation.probes import EVALUATIONS
+from metamae.methods import METHODS
+from metamae.schema.kinds import kinds
+from metamae.uses.detect.detectors import DETECTORS
 
 
 def test_help_names_every_command_without_waiting_for_torch():
@@ -83,6 +88,22 @@ def test_list_shows_every_plugin_with_its_settings(kind):
     }[kind]
     for name in known:
         assert name in said.out
+
+
+@pytest.mark.parametrize(
+    ("command", "table"),
+    [("pretrain", METHODS), ("evaluate", EVALUATIONS), ("detect", DETECTORS)],
+)
+def test_help_names_every_plugin_there_is(command, table):
+    said = metamae(command, "--help")
+    words = set(re.findall(r"\w+", said.out))
+    assert set(table.own) <= words and not re.search(r"\{\w+\}", said.out)
+
+
+def test_list_names_the_words_for_modalities():
+    said = metamae("list", "modalities")
+    assert "modalitie " not in said.out
+    assert set(kinds()) <= set(re.findall(r"\w+", said.out))
 
 
 def test_list_without_a_kind_shows_all():

@@ -2,20 +2,39 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import Parameter
+
+from metamae.core.registry import Registry
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from metamae.uses.evaluate import Assessment
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 Names = Annotated[list[str] | None, Parameter(negative="", consume_multiple=False)]
 Settings = Annotated[Names, Parameter(name="--set")]
 Flag = Annotated[bool, Parameter(negative="")]
+
+
+def naming(**tables: Registry) -> Callable[[Command], Command]:
+    """Put the names of plug-ins into the help of a command: "{methods}" becomes "a, b or c".
+
+    Those of other packages are left to `metamae list`, since to look for them takes time.
+    """
+
+    def name(command: Command) -> Command:
+        assert command.__doc__ is not None
+        for word, table in tables.items():
+            *most, last = table.own
+            command.__doc__ = command.__doc__.replace(f"{{{word}}}", f"{', '.join(most)} or {last}")
+        return command
+
+    return name
 
 
 def chosen(assignments: Names, **named: Any) -> dict[str, Any]:

@@ -8,16 +8,19 @@ from metamae.cli.console import (
     Names,
     Settings,
     chosen,
+    naming,
     print_json,
     print_line,
     print_table,
     show_log,
 )
+from metamae.uses.detect.detectors import DETECTORS
 
 if TYPE_CHECKING:
     from metamae.uses.detect.result import Detected
 
 
+@naming(detectors=DETECTORS)
 def detect(  # noqa: PLR0913  # one argument per option of the command
     run: Path,
     data: str,
@@ -45,7 +48,7 @@ def detect(  # noqa: PLR0913  # one argument per option of the command
         data: Samples to score.
         out: A .parquet file for scores, alarms and scores of tokens, or a .csv without the last.
         normal: Normal samples; the training data of the run if not given.
-        by: flow, mahalanobis, memory or reconstruction; may be repeated; all if not given.
+        by: {detectors}; may be repeated; all if not given.
         label: Field that says which samples are normal; the scores are then measured.
         normal_value: Value of the label that means normal; 0 if not given.
         group: Field that says which samples belong together, e.g. to one machine.

@@ -7,12 +7,15 @@ from metamae.cli.console import (
     Names,
     Settings,
     chosen,
+    naming,
     print_assessment,
     print_json,
     show_log,
 )
+from metamae.evaluation.probes import EVALUATIONS
 
 
+@naming(evaluations=EVALUATIONS)
 def evaluate(  # noqa: PLR0913  # one argument per option of the command
     run: Path,
     data: str,
@@ -40,7 +43,7 @@ def evaluate(  # noqa: PLR0913  # one argument per option of the command
         test: Labelled test samples; without it 30 % of DATA are set aside.
         group: Field that says which samples belong together, e.g. to one person.
         task: classification, regression, multilabel, or auto.
-        evaluation: linear_probe or knn; may be repeated; both if not given.
+        evaluation: {evaluations}; may be repeated; linear_probe and knn if not given.
         per_class: Labels per class of the small budget.
         draws: Draws of the small budget.
         seed: Of split, draws and bootstrap.

@@ -36,7 +36,8 @@ def inspect(  # noqa: PLR0913  # one argument per option of the command
     Args:
         data: A file or folder of any known format (`metamae list readers`), or a quoted pattern
             such as "part-*.parquet".
-        modality: series, image, video, volume, audio, symbols, table, points, mixture, or auto.
+        modality: What a sample is, e.g. series, image or table; or auto. `metamae list modalities`
+            names all.
         reader: How to read DATA, or auto; `metamae list readers` names them.
         schema: File written by --write before and edited: which fields are input, and how.
         ignore: A field that is no input, e.g. the label; may be repeated.

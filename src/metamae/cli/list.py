@@ -1,6 +1,9 @@
 """`metamae list`."""
 
+from typing import Any
+
 from metamae.cli.console import print_table
+from metamae.core.registry import Registry
 
 KINDS = ("methods", "modalities", "maskings", "evaluations", "detectors", "readers")
 
@@ -15,19 +18,18 @@ def list_plugins(kind: str | None = None) -> None:
 
     for name in KINDS if kind is None else [check_one_of("List.kind", kind, KINDS)]:
         rows = [[key, description, settings] for key, description, settings in _rows(name)]
-        print_table(name, [name[:-1], "what it does", "settings"], rows)
+        print_table(name, [_table(name).kind, "what it does", "settings"], rows)
 
 
-def _rows(kind: str) -> list[tuple[str, str, str]]:
+def _table(kind: str) -> Registry:
     from metamae.data.readers import READERS
     from metamae.evaluation.probes import EVALUATIONS
     from metamae.masking import MASKINGS
     from metamae.methods import METHODS
     from metamae.modalities import MODALITIES
-    from metamae.schema.kinds import modality_settings
     from metamae.uses.detect.detectors import DETECTORS
 
-    table = {
+    return {
         "methods": METHODS,
         "modalities": MODALITIES,
         "maskings": MASKINGS,
@@ -35,9 +37,23 @@ def _rows(kind: str) -> list[tuple[str, str, str]]:
         "detectors": DETECTORS,
         "readers": READERS,
     }[kind]
-    rows = []
+
+
+def _words(name: str, plugin: Any) -> str:
+    """Say by which other words users may call a modality."""
+    from metamae.modalities.base import Modality
+
+    others = [word for word in plugin.words if word != name] if issubclass(plugin, Modality) else []
+    return f" (--modality {', '.join(others)})" if others else ""
+
+
+def _rows(kind: str) -> list[tuple[str, str, str]]:
+    from metamae.schema.kinds import modality_settings
+
+    table, rows = _table(kind), []
     for name in table.entries:
         known = modality_settings(name) if kind == "modalities" else table.settings(name)
         shown = ", ".join(f"{k}={v}" for k, v in known.items())
-        rows.append((name, table.get(name).description, shown or "-"))
+        plugin = table.get(name)
+        rows.append((name, f"{plugin.description}{_words(name, plugin)}", shown or "-"))
     return rows

@@ -4,7 +4,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from metamae.cli.console import Flag, Names, Settings, chosen, progress_bar, show_log
+from metamae.cli.console import Flag, Names, Settings, chosen, naming, progress_bar, show_log
+from metamae.methods import METHODS
 
 HEALTH = (
     ("held_out_r2", "R² %.3f of the hidden part (1 perfect, 0 no better than the mean)"),
@@ -14,6 +15,7 @@ HEALTH = (
 """What a method may tell of its success without labels."""
 
 
+@naming(methods=METHODS)
 def pretrain(  # noqa: PLR0913  # one argument per option of the command
     data: str,
     *,
@@ -46,10 +48,10 @@ def pretrain(  # noqa: PLR0913  # one argument per option of the command
         data: A file or folder of any known format (`metamae list readers`), or a quoted pattern
             such as "part-*.parquet".
         out: Folder for the run: settings, schema, weights, metrics, checkpoints.
-        method: metamae, mae, masked_embedding, data2vec, emix, shed, capri or random_teacher;
-            `metamae list methods` says what they do.
+        method: {methods}; `metamae list methods` says what they do.
         size: tiny, small, base, paper, or auto.
-        modality: series, image, video, volume, audio, symbols, table, points, mixture, or auto.
+        modality: What a sample is, e.g. series, image or table; or auto. `metamae list modalities`
+            names all.
         reader: How to read DATA, or auto; `metamae list readers` names them.
         schema: File written by `metamae inspect --write` and edited: which fields are input, how.
         steps: Optimiser steps (2,000 if nothing else is given).
