@@ -34,13 +34,18 @@ class _Chosen(Masking):
         return mask_of(self.hidden, tokens.padding)
 
 
-def check_reconstructs(method: Method) -> None:
-    """Raise ConfigError if a method cannot predict hidden tokens."""
-    if type(method).reconstruct is Method.reconstruct or not hasattr(method, "masking"):
+def check_reconstructs(method: Method) -> Masking:
+    """Return the masking of a method that predicts hidden tokens.
+
+    Raises:
+        ConfigError: If it cannot predict them.
+    """
+    if type(method).reconstruct is Method.reconstruct or method.masking is None:
         raise ConfigError(
             f"Method {type(method).__name__} must have a decoder to predict what is hidden; it "
             f"has none. mae, metamae or masked_embedding would do."
         )
+    return method.masking
 
 
 def predict_hidden(method: Method, batch: Batch, hidden: Tensor) -> Reconstruction:

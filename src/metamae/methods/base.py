@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metamae.errors import ConfigError
+from metamae.masking.base import Masking
 from metamae.model.backbone import Backbone
 from metamae.model.decoder import Decoder
 from metamae.model.tokens import Batch, Mask, Step, Tokens
@@ -29,7 +30,12 @@ class Method(nn.Module, ABC):
     mask_ratio: ClassVar[float | None] = None
     """Share of tokens to hide where nothing else is asked for; None for the modality's own."""
 
+    adapts: ClassVar[bool] = False
+    """Whether predictions are made after an inner step too, see `Reconstruction.after`."""
+
     backbone: Backbone
+    masking: Masking | None = None
+    """What chooses the hidden tokens; None for a method that hides none."""
 
     @abstractmethod
     def forward(self, batch: Batch, rng: torch.Generator) -> Step:

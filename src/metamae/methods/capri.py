@@ -34,6 +34,7 @@ class Capri(Method):
     """
 
     description = "find the content of hidden tokens among that of other tokens"
+    masking: Masking
     mask_ratio = 0.15  # arXiv:2111.12062
 
     def __init__(

@@ -34,6 +34,7 @@ class Data2Vec(Method):
     """
 
     description = "predict the contextual latents of a teacher that is a moving average"
+    masking: Masking
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class MAE(Method):
     """
 
     description = "masked auto-encoding: reconstruct hidden tokens from the visible ones"
+    masking: Masking
 
     def __init__(
         self, backbone: Backbone, decoder: Decoder, masking: Masking, *, query_share: float = 1.0

@@ -28,6 +28,7 @@ class MaskedEmbedding(Method):
     """
 
     description = "BERT: predict hidden tokens from an encoder that sees where they are"
+    masking: Masking
     mask_ratio = 0.15  # arXiv:1810.04805
 
     def __init__(self, backbone: Backbone, masking: Masking, *, faithful: bool = False):

@@ -63,6 +63,8 @@ class MetaMAE(Method):
     """
 
     description = "masked auto-encoding with one inner gradient step on the visible latents"
+    masking: Masking
+    adapts = True
 
     def __init__(  # noqa: PLR0913  # one argument for each setting
         self,

@@ -40,6 +40,7 @@ class PsCo(Method):
     """
 
     description = "PsCo: few-shot tasks from a queue of past samples, without labels"
+    masking: Masking
     mask_ratio = 0.5
 
     queue: Tensor

@@ -31,6 +31,7 @@ class ShED(Method):
     """
 
     description = "detect the tokens whose contents changed places"
+    masking: Masking
     mask_ratio = 0.15  # arXiv:2111.12062
 
     def __init__(self, backbone: Backbone, masking: Masking, *, faithful: bool = False):

@@ -178,14 +178,6 @@ def _per_axis(cell: Any, axes: int) -> tuple[int, ...]:
     return tuple(steps)
 
 
-def _spectrogram(preparation: Preparation | None) -> bool:
-    return preparation is not None and preparation.name == "log_mel"
-
-
-def _sizes(points: Index, preparation: Preparation | None) -> Index:
-    return points[:, None] if preparation is None else preparation.sizes(points)
-
-
 def choose_regions(regions: int | str, axes: int, *, ragged: bool) -> int:
     """Read the setting `regions` of a grid.
 

@@ -134,7 +134,7 @@ class _Case:
         records = Records({**self.rest, **holed}, self.samples.source)
         name = self.pretrained.config.method
         found = {}
-        adapts = hasattr(self.pretrained.module, "inner_lr")
+        adapts = self.pretrained.module.adapts
         for key, step in ((name, True), (f"{name}, no inner step", False))[: 1 + adapts]:
             columns = {**holed, **fill(self.pretrained, records, step=step).columns}
             own = {column: columns[column] for column in self.part.columns}

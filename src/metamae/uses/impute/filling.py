@@ -104,7 +104,7 @@ def _fill_rows(
     spec = pretrained.schema.modality
     module, tokenizer = pretrained.module, pretrained.module.backbone.tokenizer
     device = next(module.parameters()).device
-    ratio = float(getattr(module, "masking").ratio)  # noqa: B009  # not all methods have one
+    ratio = check_reconstructs(module).ratio
     donors = _donors(spec, records)
     pieces, owner = spec.unfold(records.subset(chosen))
     for positions, size in by_length(spec, pieces, at_once(spec, device)):

@@ -50,7 +50,7 @@ class ReconstructionError(Detector):
     def describe(self, pretrained: Pretrained, records: Records, seed: int) -> Described:
         module = pretrained.module
         module.eval()
-        ratio = float(getattr(module, "masking").ratio)  # noqa: B009  # not all methods have one
+        ratio = check_reconstructs(module).ratio
         tokenizer = module.backbone.tokenizer
 
         def errors(batch: Batch, tokens: Tokens) -> list[Tensor]:
