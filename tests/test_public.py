@@ -5,6 +5,7 @@ from pathlib import Path
 
 import metamae
 from metamae.cli.app import app
+from metamae.methods import METHODS
 
 DESIGN = Path(__file__).parents[1] / "docs" / "design.md"
 
@@ -29,3 +30,10 @@ def test_commands():
 def test_errors():
     raised = {name for name in dir(metamae.errors) if name.endswith("Error")}
     assert raised <= set(metamae.__all__)
+
+
+def test_the_readme_names_every_method():
+    readme = (DESIGN.parents[1] / "README.md").read_text(encoding="utf-8")
+    row = re.search(r"(?m)^\| `--method` \|.*$", readme)
+    assert row is not None
+    assert set(re.findall(r"`(\w+)`", row[0])) == set(METHODS.own)

@@ -24,11 +24,11 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     missing.
 
     Parameters:
-        method: "metamae" or "mae".
+        method: "metamae", or another that `metamae list methods` names.
         size: "tiny", "small", "base", "paper" or "auto".
         modality: What a sample is, e.g. "series", "image", "audio", "symbols", "table", "points" or
             "mixture"; or "auto".
-        masking: "random", "block", "span" or "field".
+        masking: "random", or another that `metamae list maskings` names.
         max_minutes: Time to train.
         max_steps: Optimiser steps, instead of minutes; 2,000 if neither is given.
         settings: Any other setting by name, e.g. {"inner_lr": 0.1, "cell": 4}.
