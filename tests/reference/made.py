@@ -166,7 +166,7 @@ def float64_steps(modality: str, method: str) -> tuple[list[float], float]:
     return found, checksum(built.state_dict())
 
 
-def _objects(rows: list[str]) -> str:
+def _lines(rows: list[str]) -> str:
     return "\n".join(rows) + "\n"
 
 
@@ -189,14 +189,14 @@ def make_data() -> None:
         color = "red" if a > 0.5 else "blue"
         kind = "up" if a > 0 else "down"
         rows.append(f"{a:.4f},{b},{color},{day},{kind},{a * 3 + rng.normal():.3f}")
-    (DATA / "table.csv").write_text(_objects(rows), encoding="utf-8")
+    (DATA / "table.csv").write_text(_lines(rows), encoding="utf-8")
 
     rows = ["text,label"]
     for number in range(80):
         letters = list("ACGT" if number % 2 else "AACG")
         text = "".join(rng.choice(letters, rng.integers(6, 25)))
         rows.append(f"{text},{'mixed' if number % 2 else 'poor'}")
-    (DATA / "words.csv").write_text(_objects(rows), encoding="utf-8")
+    (DATA / "words.csv").write_text(_lines(rows), encoding="utf-8")
 
     rows = ["weight,height,note,label"]
     for number in range(80):
@@ -205,7 +205,7 @@ def make_data() -> None:
         note = " ".join(rng.choice(words, 3 + number % 4)) + f" {number}"
         height = "" if number % 9 == 0 else f"{weight + tall:.4f}"
         rows.append(f"{weight:.4f},{height},{note},{'tall' if tall else 'short'}")
-    (DATA / "notes.csv").write_text(_objects(rows), encoding="utf-8")
+    (DATA / "notes.csv").write_text(_lines(rows), encoding="utf-8")
 
 
 def make_runs() -> None:

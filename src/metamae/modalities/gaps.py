@@ -10,10 +10,10 @@ sample that is laid out as a row.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -84,12 +84,12 @@ class Laid:
     columns: list[str]
     words: list[str]
 
-    @property
+    @cached_property
     def known(self) -> NDArray[np.bool_]:
         """Which numbers may be hidden, (S, F)."""
         return ~np.isnan(self.sheet.numbers)
 
-    @property
+    @cached_property
     def known_words(self) -> NDArray[np.bool_]:
         """Which words may be hidden, (S, K)."""
         there = np.array([[w is not None for w in row] for row in self.sheet.words], dtype=bool)
@@ -133,8 +133,6 @@ class Gaps(ABC):
 
     refusal: str | None = None
     """Why gaps of these samples cannot be filled; None if they can."""
-    keeps_size: bool = True
-    """Whether a sample of a mixture that lacks the field has a gap of known size."""
 
     def check_blank(self, blank: str) -> None:  # noqa: B027  # most modalities have no blank
         """Raise ConfigError if something cannot stand for an unknown value."""
@@ -231,8 +229,3 @@ def span(there: NDArray[np.int64], length: int, rng: np.random.Generator) -> NDA
         start = int(rng.integers(len(there) - size + 1))
         mark[there[start : start + size]] = True
     return mark
-
-
-def nothing_like(tensor: Tensor) -> Tensor:
-    """Return marks that are all False."""
-    return torch.zeros_like(tensor, dtype=torch.bool)

@@ -6,7 +6,7 @@ own; all fields of kind "table" are the columns of one table, whose settings sta
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,6 @@ class DeclaredField:
     kind: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_column(self) -> bool:
-        """Whether it is an input that makes up a table with others."""
-        return self.role == "input" and self.kind is not None and modality_of(self.kind).columnwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +124,14 @@ class Declared:
     def _parts(self) -> list[dict[str, Any]]:
         """Inputs as the parts of a mixture: name, kind (a word of `kinds()`), columns, settings."""
         parts: list[dict[str, Any]] = []
-        columns = [f.name for f in self.fields if f.is_column]
+        inputs = [f for f in self.fields if f.role == "input"]
+        columnwise = {word for word in kinds() if modality_of(word).columnwise}
+        columns = [f.name for f in inputs if f.kind in columnwise]
         if columns:
             table = {"columns": columns, "settings": dict(self.table)}
             parts.append({"name": "table", "kind": "table", **table})
-        for f in self.fields:
-            if f.role != "input" or f.is_column:
+        for f in inputs:
+            if f.kind in columnwise:
                 continue
             rate = f.settings.get("rate_field")
             parts.append(
@@ -169,7 +166,9 @@ def read_schema_file(path: str | Path) -> Declared:
     for key, value in document.items():
         if not isinstance(value, dict):
             raise ConfigError(f"{source}: [{key}] must be a table of settings; got {value!r}.")
-    declared = Declared(fields=tuple(_field(source, e) for e in entries), **document)
+    # A field is of one modality; several together are a mixture without being told so.
+    known = [word for word, (name, _) in kinds().items() if PARTS not in modality_settings(name)]
+    declared = Declared(fields=tuple(_field(source, e, known) for e in entries), **document)
     if not any(f.role == "input" for f in declared.fields):
         raise ConfigError(
             f"{source} must declare at least one input; got {len(declared.fields)} fields and "
@@ -178,7 +177,7 @@ def read_schema_file(path: str | Path) -> Declared:
     return declared
 
 
-def _field(source: str, entry: Mapping[str, Any]) -> DeclaredField:
+def _field(source: str, entry: Mapping[str, Any], known: Sequence[str]) -> DeclaredField:
     name = entry.get("name")
     if not isinstance(name, str):
         raise ConfigError(f"{source}: every [[field]] must have a name; got {entry!r:.80}.")
@@ -188,8 +187,6 @@ def _field(source: str, entry: Mapping[str, Any]) -> DeclaredField:
     if role not in ROLES:
         near = did_you_mean(role, ROLES)
         raise ConfigError(f"{owner}: role must be a known one; got {role!r}.{near}")
-    # A field is of one modality; several together are a mixture without being told so.
-    known = [word for word, (name, _) in kinds().items() if PARTS not in modality_settings(name)]
     if role == "input" and kind not in known:
         near = did_you_mean(kind, known)
         raise ConfigError(f"{owner}: kind of an input must be a known one; got {kind!r}.{near}")

@@ -3,7 +3,7 @@
 Nothing here is certain, so every guess comes with a note that says how to override it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from metamae.data.records import Records
@@ -58,7 +58,7 @@ def guess(records: Records) -> Guess:
     """Guess which fields are input and what they are, from names, types and shapes."""
     inputs, notes = choose_inputs(records)
     names = [name for name in inputs if name != RATE or len(inputs.columns) == 1]
-    seen = {name: look(name, inputs) for name in names}
+    seen = look(inputs, names)
     if len(names) == 1:
         kind = seen[names[0]].word
     elif any(one.is_content for one in seen.values()) and not _is_table(seen.values()):
@@ -78,7 +78,8 @@ def choose_inputs(records: Records) -> tuple[Records, list[str]]:
     if len(names) == 1:
         return records, []
     unlabelled = [name for name in names if name.lower() not in LABELS]
-    contents = [name for name in unlabelled if _is_content(name, records)]
+    seen = look(records, unlabelled)
+    contents = [name for name, one in seen.items() if one.is_content]
     arrays = [name for name in contents if records[name].dtype.kind not in "OU"]
     scalars = [name for name in unlabelled if name not in contents]
     if "X" in arrays:
@@ -106,7 +107,7 @@ def split_fields(records: Records) -> list[tuple[str, str, list[str]]]:
 
     Arrays and texts are parts of their own; all single values together are a table.
     """
-    seen = {name: look(name, records) for name in records}
+    seen = look(records, list(records))
     parts = [(name, one.word, [name]) for name, one in seen.items() if one.is_content]
     scalars = [name for name, one in seen.items() if not one.is_content]
     return [*parts, ("table", "table", scalars)] if scalars else parts
@@ -120,20 +121,21 @@ def without_labels(records: Records) -> tuple[Records, list[str]]:
     return records.without(suspects), [f"left out as labels: {', '.join(suspects)}"]
 
 
-def look(name: str, records: Records) -> Seen:
-    """Ask every modality what it makes of one field; the surest is believed."""
-    field = Look(name, records[name])
-    offers = [
-        (found, MODALITIES.get(registered))
-        for registered in MODALITIES.entries
-        if (found := MODALITIES.get(registered).recognises(field)) is not None
-    ]
-    (sure, word), modality = max(offers, key=lambda offer: offer[0][0])
-    return Seen(word, sure, modality.remarks)
-
-
-def _is_content(name: str, records: Records) -> bool:
-    return look(name, records).is_content
+def look(records: Records, names: Sequence[str]) -> dict[str, Seen]:
+    """Ask every modality what it makes of some fields; the surest is believed."""
+    # Looked up once: a table may have thousands of columns.
+    modalities = [MODALITIES.get(registered) for registered in MODALITIES.entries]
+    seen = {}
+    for name in names:
+        field = Look(name, records[name])
+        offers = [
+            (found, modality)
+            for modality in modalities
+            if (found := modality.recognises(field)) is not None
+        ]
+        (sure, word), modality = max(offers, key=lambda offer: offer[0][0])
+        seen[name] = Seen(word, sure, modality.remarks)
+    return seen
 
 
 def _is_table(seen: Collection[Seen]) -> bool:

@@ -21,7 +21,6 @@ class GridGaps(Gaps):
 
     def __init__(self, spec: GridSpec):
         self.spec = spec
-        self.keeps_size = not spec.varies
         if spec.preparation is not None:
             self.refusal = (
                 "values that were prepared (a spectrogram, another rate) cannot be brought back"
@@ -40,7 +39,7 @@ class GridGaps(Gaps):
     def marks(self, held: Records, batch: Batch, blank: str | None) -> Marks:
         extent = self._extent(batch)
         known = batch.get("valid", extent)
-        return Marks(extent & ~known, known, extent)
+        return Marks(extent & ~known, known, extent & (not self.spec.varies))
 
     def _extent(self, batch: Batch) -> Tensor:
         """Which values of the cells lie inside of the sample, (1 or B, N, P)."""

@@ -31,7 +31,7 @@ class MixtureGaps(NoGaps):
             own = dict(slot.batch)
             marks = gaps.marks(hold(records.only(part.columns), index), own, blank)
             lacking = ~slot.weight.any(dim=1)[:, None, None]
-            missing = torch.where(lacking, marks.extent & gaps.keeps_size, marks.gaps)
+            missing = torch.where(lacking, marks.extent, marks.gaps)
             touched = missing.any(dim=2)
             nothing = touched & ~(marks.known & ~lacking).any(dim=2)
             declare_present(own, nothing)

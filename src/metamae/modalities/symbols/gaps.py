@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from metamae.data.columns.base import Array, Index
 from metamae.data.records import Records
 from metamae.errors import ConfigError
-from metamae.modalities.gaps import Canvas, Gaps, Holes, Laid, Marks, Sheet, nothing_like, span
+from metamae.modalities.gaps import Canvas, Gaps, Holes, Laid, Marks, Sheet, span
 from metamae.modalities.symbols.spec import SymbolsSpec
 from metamae.model.tokens import Batch
 
@@ -20,8 +20,6 @@ NO_LETTER = "\0"  # one that no alphabet holds
 
 class SymbolsGaps(Gaps):
     """Unknown letters; how long a sample would be that is missing as a whole, nobody knows."""
-
-    keeps_size = False
 
     def __init__(self, spec: SymbolsSpec):
         self.spec = spec
@@ -55,7 +53,8 @@ class SymbolsGaps(Gaps):
                 continue
             unknown = torch.from_numpy(unknown_letters(self.spec, value, blank))[:N]
             gaps[row, : len(unknown)] = unknown
-        return Marks(gaps[..., None], (known & ~gaps)[..., None], nothing_like(gaps[..., None]))
+        nowhere = torch.zeros(B, N, 1, dtype=torch.bool)
+        return Marks(gaps[..., None], (known & ~gaps)[..., None], nowhere)
 
     def canvas(self, column: str, records: Records) -> Canvas:
         return SymbolsCanvas(self.spec, column, records)
